@@ -1,0 +1,66 @@
+// The promise to answer one request, exactly once, now or later, from any thread.
+//
+// A Reply names a session by slot and generation, so a session that died meanwhile is a mismatch
+// that drops the answer, never a dangling pointer. Dropping a Reply unsent is a bug: the session is
+// closed, so that its peer never waits for ever.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+namespace core {
+
+struct SessionRef {
+  uint32_t index = 0;
+  uint32_t generation = 0;
+};
+
+// Where replies go: the session table of one server on one worker.
+template <class Response>
+class ReplySink {
+ public:
+  // Any thread. On the sink's own worker the reply is composed before this returns; elsewhere it
+  // is posted to that worker.
+  virtual void Deliver(SessionRef session, uint64_t sequence, Response&& rsp) = 0;
+  // Any thread. The reply will never come.
+  virtual void Abandon(SessionRef session, uint64_t sequence) = 0;
+
+ protected:
+  ~ReplySink() = default;
+};
+
+template <class Response>
+class [[nodiscard]] Reply {
+ public:
+  // `sink` outlives every Reply.
+  Reply(ReplySink<Response>* sink, SessionRef session, uint64_t sequence)
+      : sink_(sink), session_(session), sequence_(sequence) {}
+  Reply(Reply&& other) noexcept
+      : sink_(std::exchange(other.sink_, nullptr)),
+        session_(other.session_),
+        sequence_(other.sequence_) {}
+  Reply& operator=(Reply&& other) noexcept {
+    if (this != &other) {
+      if (sink_ != nullptr) sink_->Abandon(session_, sequence_);
+      sink_ = std::exchange(other.sink_, nullptr);
+      session_ = other.session_;
+      sequence_ = other.sequence_;
+    }
+    return *this;
+  }
+  ~Reply() {
+    if (sink_ != nullptr) sink_->Abandon(session_, sequence_);
+  }
+
+  // Answers. Any thread; at most once.
+  void Send(Response rsp) && {
+    std::exchange(sink_, nullptr)->Deliver(session_, sequence_, std::move(rsp));
+  }
+
+ private:
+  ReplySink<Response>* sink_;
+  SessionRef session_;
+  uint64_t sequence_;
+};
+
+}  // namespace core

@@ -1,0 +1,29 @@
+// The second seam: what requests mean.
+//
+// A service object belongs to one worker and runs on its thread alone, so it needs no locks for
+// what it owns; engines and pools shared between workers are passed into it.
+#pragma once
+
+#include <concepts>
+#include <utility>
+
+#include "core/net/codec.h"
+#include "core/net/reply.h"
+
+namespace core {
+
+// Connection: what the service remembers of one client connection; created with Connect() when the
+// session opens, destroyed when it closes (replies may still be under way: keep shared state alive
+// with a shared_ptr inside it).
+template <class S, class C>
+concept Service = requires(S s, typename S::Connection& connection, const typename C::Request& req,
+                           Reply<typename C::Response> reply) {
+  { s.Connect() } -> std::same_as<typename S::Connection>;
+  // Answers exactly once through `reply`, now or later. Views in `req` die when this returns.
+  { s.Execute(connection, req, std::move(reply)) } -> std::same_as<void>;
+  // Called once a turn after every readable session was parsed and before replies are flushed:
+  // the place to send what was collected in the turn.
+  { s.EndTurn() } -> std::same_as<void>;
+};
+
+}  // namespace core

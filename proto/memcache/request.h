@@ -1,0 +1,83 @@
+// One memcache request, whatever dialect it was spelled in.
+//
+// The fields are those of the meta protocol (memcached doc/protocol.txt, "Meta Commands"), which is
+// the general form; classic text and binary verbs set a few of them. Services look at `op` and the
+// fields, never at the dialect. Views point into the session's input and die when Execute returns.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/strings/string_view.h"
+
+namespace proto::memcache {
+
+inline constexpr size_t kKeyBytesMax = 250;  // memcached doc/protocol.txt, "Keys".
+
+enum class Op : uint8_t {
+  kGet,        // get gets gat gats; meta mg. Many keys are allowed.
+  kStore,      // set add replace append prepend cas; meta ms.
+  kDelete,     // delete; meta md.
+  kArithmetic, // incr decr; meta ma.
+  kTouch,      // touch.
+  kFlushAll,
+  kVersion,
+  kVerbosity,
+  kStats,
+  kNoop,       // Meta mn, binary NOOP.
+};
+
+enum class StoreMode : uint8_t { kSet, kAdd, kReplace, kAppend, kPrepend };
+
+// What the answer must carry beside its status; a set of bits.
+enum Want : uint16_t {
+  kWantNothing = 0,
+  kWantValue = 1 << 0,
+  kWantFlags = 1 << 1,
+  kWantCas = 1 << 2,
+  kWantTtl = 1 << 3,
+  kWantSize = 1 << 4,
+  kWantKey = 1 << 5,
+  kWantHitBefore = 1 << 6,
+  kWantLastAccess = 1 << 7,
+};
+
+struct Request {
+  Op op = Op::kNoop;
+  StoreMode mode = StoreMode::kSet;
+  bool decrement = false;      // kArithmetic: decr.
+  // kStore in mode kSet: the value was longer than the limit and was swallowed. The item is to be
+  // removed, as memcached does, and the answer is Status::kTooLarge.
+  bool value_too_large = false;
+  uint16_t want = kWantNothing;
+  uint32_t flags = 0;
+
+  // One for every op but kGet. Empty for ops without a key.
+  absl::InlinedVector<absl::string_view, 8> keys;
+  absl::string_view value;     // kStore.
+  // Seconds as the client wrote them (memcached's rule decides: 0 never, <= 30 days relative,
+  // larger absolute, negative gone at once). Set for kStore, kTouch, kFlushAll with a delay, and a
+  // kGet that also touches (gat, mg T).
+  std::optional<int64_t> exptime;
+  std::optional<uint64_t> cas;  // Store, delete or count only if the item's token is this one.
+  uint64_t delta = 1;           // kArithmetic.
+  absl::string_view argument;   // kStats: the words after "stats"; kVerbosity: the level.
+
+  absl::string_view key() const { return keys.empty() ? absl::string_view() : keys[0]; }
+  void Clear() { *this = Request(); }
+
+  // --- How it was asked: for the codec alone. ---
+  uint8_t verb = 0;             // The codec's own enum.
+  bool noreply = false;
+  absl::string_view rejection;  // With ParseStatus::kInvalid: the whole reply line.
+};
+
+// What composing a reply needs to know of its request. Plain bytes; kept in the session's slot.
+struct ReplyContext {
+  uint8_t verb = 0;
+  bool noreply = false;
+  uint16_t want = kWantNothing;
+};
+
+}  // namespace proto::memcache

@@ -1,0 +1,67 @@
+// One memcache answer, before a dialect spells it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/strings/string_view.h"
+#include "core/base/bytes.h"
+
+namespace proto::memcache {
+
+enum class Status : uint8_t {
+  kValues,     // Answer to kGet: `items` holds the hits in the order asked; may be empty.
+  kStored,
+  kNotStored,
+  kExists,
+  kNotFound,
+  kDeleted,
+  kTouched,
+  kOk,
+  kNumber,       // Answer to kArithmetic: `number`.
+  kVersion,      // `text` is the version.
+  kStats,        // `stats` holds name and value pairs, in order.
+  kReset,        // Answer to "stats reset".
+  kTooLarge,     // SERVER_ERROR object too large for cache.
+  kOutOfMemory,  // SERVER_ERROR out of memory storing object.
+  kNonNumeric,   // CLIENT_ERROR cannot increment or decrement non-numeric value.
+  kError,        // ERROR.
+  kClientError,  // CLIENT_ERROR `text`.
+  kServerError,  // SERVER_ERROR `text`.
+  kRaw,          // `text` is the reply itself, line end included (codec rejections).
+};
+
+// One hit of a get. `key` is a view: see core/net/codec.h for how long it must live.
+struct Item {
+  absl::string_view key;
+  core::Bytes value;
+  uint32_t flags = 0;
+  uint64_t cas = 0;
+  int64_t ttl_sec = -1;  // With kWantTtl: seconds left; -1 = never expires.
+};
+
+struct Response {
+  Response() = default;
+  explicit Response(Status s) : status(s) {}
+  static Response Number(uint64_t n) {
+    Response r(Status::kNumber);
+    r.number = n;
+    return r;
+  }
+  static Response Text(Status s, std::string text) {
+    Response r(s);
+    r.text = std::move(text);
+    return r;
+  }
+
+  Status status = Status::kError;
+  uint64_t number = 0;  // kNumber; and the new CAS token of a store when it was wanted.
+  absl::InlinedVector<Item, 1> items;
+  std::string text;
+  std::vector<std::pair<std::string, std::string>> stats;
+};
+
+}  // namespace proto::memcache

@@ -1,0 +1,109 @@
+// What the proxy asks of Momento, in plain structs: the protocol behind, without its spelling.
+//
+// A client belongs to one worker: every method is called on the worker's thread and every callback
+// runs there, never inside the call that started it. Exactly one callback a call, at the latest
+// when its deadline passes. Key and value views are read before the method returns.
+// The wire facts are in proto/momento/*.proto.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace proxy::momento {
+
+// gRPC status codes, by their numbers (grpc/doc/statuscodes.md).
+enum class Code : uint8_t {
+  kOk = 0, kCancelled = 1, kUnknown = 2, kInvalidArgument = 3, kDeadlineExceeded = 4,
+  kNotFound = 5, kAlreadyExists = 6, kPermissionDenied = 7, kResourceExhausted = 8,
+  kFailedPrecondition = 9, kAborted = 10, kOutOfRange = 11, kUnimplemented = 12, kInternal = 13,
+  kUnavailable = 14, kDataLoss = 15, kUnauthenticated = 16,
+};
+
+// How a call ended. `detail` is the service's `err` trailer when it sent one.
+struct Error {
+  Code code = Code::kOk;
+  std::string message;
+  std::string detail;
+  // Whether the request may have reached the service: a write that failed with sent == false has
+  // certainly not been applied.
+  bool sent = true;
+  bool ok() const { return code == Code::kOk; }
+};
+
+struct GetResult {
+  Error error;
+  bool hit = false;
+  std::string value;
+};
+struct HashedGetResult {
+  Error error;
+  bool hit = false;
+  std::string value;
+  std::string hash;  // Opaque bytes of the service; never interpreted, only compared.
+};
+struct StoreResult {
+  Error error;
+  bool stored = false;
+  std::string hash;  // SetIfHash only: the hash of what was stored.
+};
+struct DoneResult {
+  Error error;
+};
+struct FoundResult {  // UpdateTtl, KeysExist of one key.
+  Error error;
+  bool found = false;
+};
+struct TtlResult {
+  Error error;
+  bool found = false;
+  uint64_t ttl_ms = 0;
+};
+
+// Conditions of SetIf and SetIfHash that the proxy uses.
+enum class Condition : uint8_t { kPresent, kAbsent };
+
+template <class Result>
+using Callback = absl::AnyInvocable<void(Result)>;
+
+class Client {
+ public:
+  virtual ~Client() = default;
+
+  virtual void Get(absl::string_view key, Callback<GetResult> done) = 0;
+  // One call for many keys. On success one result a key, in order; on failure one element holding
+  // only the error.
+  virtual void GetBatch(absl::Span<const absl::string_view> keys,
+                        Callback<std::vector<GetResult>> done) = 0;
+  virtual void GetWithHash(absl::string_view key, Callback<HashedGetResult> done) = 0;
+
+  // `ttl_ms` > 0 everywhere. Values are given as a prefix and a body, sent one after the other.
+  virtual void Set(absl::string_view key, absl::string_view prefix, absl::string_view body,
+                   uint64_t ttl_ms, Callback<StoreResult> done) = 0;
+  virtual void SetIf(absl::string_view key, absl::string_view prefix, absl::string_view body,
+                     uint64_t ttl_ms, Condition condition, Callback<StoreResult> done) = 0;
+  // Stores if the item's hash is `*expected_hash`, or always when it is absent.
+  virtual void SetIfHash(absl::string_view key, absl::string_view prefix, absl::string_view body,
+                         uint64_t ttl_ms, std::optional<absl::string_view> expected_hash,
+                         Callback<StoreResult> done) = 0;
+
+  virtual void Delete(absl::string_view key, Callback<DoneResult> done) = 0;
+  virtual void KeyExists(absl::string_view key, Callback<FoundResult> done) = 0;
+  virtual void UpdateTtl(absl::string_view key, uint64_t ttl_ms, Callback<FoundResult> done) = 0;
+  virtual void ItemGetTtl(absl::string_view key, Callback<TtlResult> done) = 0;
+  // Control plane.
+  virtual void FlushCache(Callback<DoneResult> done) = 0;
+  virtual void Ping(Callback<DoneResult> done) = 0;
+
+  // Sends what this turn's calls have queued: one write per connection.
+  virtual void Flush() = 0;
+  // Connections that can carry a call now.
+  virtual int ready_connections() const = 0;
+};
+
+}  // namespace proxy::momento
