@@ -3,7 +3,8 @@
 // A metric is declared as a member of a MetricGroup with its sentence; the group registers it under
 // "room_name" with fixed labels. Workers claim a shard at start (ClaimShard); a worker's count is a
 // plain add to its own line. Threads without a shard share shard 0 with atomic adds. Values are read
-// with relaxed loads: a scrape is a sum of recent values, not a snapshot.
+// with relaxed loads: a scrape is a sum of recent values, not a snapshot. A thread that ends gives its
+// shard, counts included, to the next thread that claims one: nothing is lost.
 #pragma once
 
 #include <array>
@@ -34,6 +35,22 @@ inline constexpr std::array<int64_t, 19> kLatencyBoundsNs = {
     2'000'000,  5'000'000,   10'000'000,  20'000'000,  50'000'000,    100'000'000,   200'000'000,
     500'000'000, 1'000'000'000, 2'000'000'000, 5'000'000'000, 10'000'000'000};
 
+// One thread's cells. Written by its owner only, except shard 0.
+struct alignas(64) MetricShard {
+  std::atomic<uint64_t> cells[kCellsMax];
+};
+
+class MetricGroup;
+
+// Which shard this thread adds to, for the registry it used last. Plain data without a destructor, so
+// that reading it costs one load and is safe at any point of a thread's end.
+struct MetricShardCache {
+  uint64_t registry_id = 0;  // 0 = none; ids of registries start at 1 and are never used again.
+  MetricShard* shard = nullptr;
+  bool thread_ended = false;  // The list of claims is gone: everything goes to shard 0.
+};
+inline constinit thread_local MetricShardCache tls_metric_shard{};
+
 class Registry {
  public:
   Registry();
@@ -41,7 +58,8 @@ class Registry {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
-  // Gives the calling thread a shard of its own (until it ends). Workers call it once at start.
+  // Gives the calling thread a shard of its own (until it ends). Workers call it once at start; a
+  // second call changes nothing. With all shards taken the thread goes on with the shared one.
   void ClaimShard();
 
   // One line of what is registered and what it reads now.
@@ -68,20 +86,33 @@ class Registry {
   friend class Gauge;
   friend class Histogram;
   struct Entry;
-  struct Shard {
-    std::atomic<uint64_t> cells[kCellsMax];
-  };
+  struct Index;
+  class Shards;
+  struct Claims;
   // Reserves `cells` consecutive cells and registers a metric on them. Returns the first cell.
-  int Register(std::string name, absl::string_view help, MetricKind kind, Labels labels, int cells,
-               absl::AnyInvocable<double() const> read);
+  // The same name with the same labels, or with another sentence or kind, is a bug.
+  int Register(const MetricGroup& group, absl::string_view name, absl::string_view help,
+               MetricKind kind, Labels more, int cells, absl::AnyInvocable<double() const> read);
+  Sample Read(const Entry& entry) const;
   uint64_t Sum(int cell) const;
-  void AddTo(int cell, uint64_t n);
+  void AddTo(int cell, uint64_t n) {
+    if (tls_metric_shard.registry_id != id_) [[unlikely]] return AddSlow(cell, n);
+    // One writer: a load and a store do what a locked add would, without the lock.
+    std::atomic<uint64_t>& own = tls_metric_shard.shard->cells[cell];
+    own.store(own.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  // For a thread without a shard, or one that used another registry last.
+  void AddSlow(int cell, uint64_t n);
 
-  mutable Mutex mu_;
-  std::vector<std::unique_ptr<Entry>> entries_ ABSL_GUARDED_BY(mu_);
-  int cells_used_ ABSL_GUARDED_BY(mu_) = 0;
-  std::array<std::atomic<Shard*>, kShardsMax> shards_{};
   const uint64_t id_;  // Tells registries apart in the thread-local shard cache.
+  // Owned by the registry and by every thread that claimed from it: a thread may end after the
+  // registry, and the registry after the thread.
+  const std::shared_ptr<Shards> shards_;
+
+  mutable Mutex mu_;  // Guards everything below.
+  std::unique_ptr<Index> index_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::unique_ptr<Entry>> entries_ ABSL_GUARDED_BY(mu_);  // Only ever grows.
+  int cells_used_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 // Metrics of one instance of something, under one prefix and one set of labels. Derive from it and
@@ -93,6 +124,7 @@ class MetricGroup {
       : registry_(registry), prefix_(prefix), labels_(std::move(labels)) {}
 
  private:
+  friend class Registry;
   friend class Counter;
   friend class Gauge;
   friend class Histogram;
@@ -105,6 +137,10 @@ class Counter {
  public:
   // `help` is a literal. `more` adds labels to the group's.
   Counter(MetricGroup* group, absl::string_view name, absl::string_view help, Labels more = {});
+  // A counter that somebody else keeps (the kernel): read by a function at scrape, from the scraping
+  // thread. Add() and Value() are bugs on it. What the function uses outlives the last scrape.
+  Counter(MetricGroup* group, absl::string_view name, absl::string_view help,
+          absl::AnyInvocable<double() const> read, Labels more = {});
   void Add(uint64_t n = 1) { registry_->AddTo(cell_, n); }
   uint64_t Value() const { return registry_->Sum(cell_); }
 
@@ -116,7 +152,8 @@ class Counter {
 class Gauge {
  public:
   Gauge(MetricGroup* group, absl::string_view name, absl::string_view help, Labels more = {});
-  // A gauge that is read by a function at scrape, from the scraping thread.
+  // A gauge that is read by a function at scrape, from the scraping thread. Add() and Value() are bugs
+  // on it. What the function uses outlives the last scrape.
   Gauge(MetricGroup* group, absl::string_view name, absl::string_view help,
         absl::AnyInvocable<double() const> read, Labels more = {});
   void Add(int64_t n) { registry_->AddTo(cell_, static_cast<uint64_t>(n)); }

@@ -1,8 +1,7 @@
 // One thread's world: descriptors, timers, work from other threads, and the end of each turn.
 //
-// A turn polls, dispatches ready descriptors, fires timers, runs posted work, then runs every
-// TurnEnd hook in the order of registration until none asks for another round. Nothing here blocks
-// but the poll itself. All methods belong to the loop's thread except Post() and Stop().
+// A turn polls, dispatches ready descriptors, fires timers, runs posted work, then runs the TurnEnd
+// hooks phase by phase. Nothing here blocks but the poll itself. All methods belong to the loop's thread except Post() and Stop().
 #pragma once
 
 #include <atomic>
@@ -29,7 +28,7 @@ class EventHandler {
   ~EventHandler() = default;
 };
 
-// Something to do at the end of a turn in which it asked for it.
+// Something to do at the end of every turn.
 class TurnEnd {
  public:
   virtual void OnTurnEnd() = 0;
@@ -71,7 +70,8 @@ class EventLoop {
 
   // Runs turns until Stop(). The calling thread becomes the loop's thread.
   void Run();
-  // One turn, waiting at most `timeout_ms` (-1 = as long as nothing happens).
+  // One turn, waiting at most `timeout_ms` (-1 = as long as nothing happens). Tests may drive a
+  // loop with it; the calling thread is the loop's thread from then on.
   void RunOnce(int64_t timeout_ms);
   // Any thread.
   void Stop();
@@ -85,9 +85,11 @@ class EventLoop {
 
  private:
   struct Watch {
-    EventHandler* handler;
+    EventHandler* handler = nullptr;
+    uint32_t generation = 0;  // Tells an event of a closed descriptor from one of its reuse.
   };
   void RunPosted();
+  void Control(int operation, int fd, uint32_t events);
 
   const Clock* clock_;
   Fd epoll_;
@@ -97,9 +99,9 @@ class EventLoop {
   std::atomic<bool> stop_{false};
   std::atomic<bool> woken_{false};  // An eventfd write is under way or unread.
   std::unique_ptr<TimerWheel> timers_;
-  std::vector<EventHandler*> by_fd_;  // Index = descriptor; null = not watched.
+  std::vector<Watch> by_fd_;  // Index = descriptor; null handler = not watched.
   std::vector<TurnEnd*> hooks_[3];
-  std::atomic<uint64_t> thread_id_{0};
+  std::atomic<const void*> thread_{nullptr};  // An address only the loop's thread has.
 
   Mutex mu_;
   std::vector<absl::AnyInvocable<void()>> posted_ ABSL_GUARDED_BY(mu_);

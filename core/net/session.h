@@ -1,0 +1,286 @@
+// One client connection: bytes in, requests, ordered replies, bytes out.
+//
+//   recv -> Parse -> slot -> Execute ... Reply::Send -> Compose -> (in order) -> one sendmsg a turn
+//
+// A request that is answered while it is the oldest is composed straight into the output; an answer
+// that overtook an older request waits, composed, in its slot. Reading stops while too many
+// requests are unanswered or too many reply bytes unsent, and goes on when there is room. At end of
+// input, after "quit" or a fatal protocol error, and in a drain, what was accepted is answered and
+// flushed before the connection closes. Lives and dies on its worker's thread.
+#pragma once
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/string_view.h"
+#include "config/server.h"
+#include "core/base/fd.h"
+#include "core/net/codec.h"
+#include "core/net/input_buffer.h"
+#include "core/net/metrics.h"
+#include "core/net/reply.h"
+#include "core/net/service.h"
+#include "core/net/slots.h"
+#include "core/net/worker.h"
+
+namespace core {
+
+template <class C, class S>
+class Shard;
+
+template <Codec C, class S>
+class Session final : public EventHandler {
+ public:
+  using Response = typename C::Response;
+
+  // `shard` outlives the session.
+  Session(Shard<C, S>* shard, Fd fd, SessionRef ref, C codec)
+      : shard_(shard),
+        fd_(std::move(fd)),
+        ref_(ref),
+        codec_(std::move(codec)),
+        connection_(shard->service().Connect()),
+        out_(&shard->worker().chunks),
+        active_ms_(loop().now_ms()) {
+    loop().Add(fd_.get(), EPOLLIN, this);
+  }
+
+  SessionRef ref() const { return ref_; }
+  bool closed() const { return !fd_.valid(); }
+  int64_t active_ms() const { return active_ms_; }
+  bool idle() const { return slots_.empty() && out_.empty(); }
+
+  void OnEvents(uint32_t events) override {
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0) return Close();
+    if ((events & EPOLLIN) != 0) Fill();
+    if ((events & EPOLLOUT) != 0) MarkDirty();
+  }
+
+  // The answer to request `sequence`.
+  void Deliver(uint64_t sequence, Response&& rsp) {
+    DCHECK(sequence - slots_.head() < slots_.size());
+    auto& slot = slots_.At(sequence);
+    if (sequence == slots_.head()) {
+      C::Compose(slot.context, std::move(rsp), &out_);
+      slots_.PopHead();
+      FlushReadySlots();
+    } else {
+      slot.ready = std::make_unique<OutBuffer>();
+      C::Compose(slot.context, std::move(rsp), slot.ready.get());
+      stored_bytes_ += slot.ready->size();
+    }
+    MarkDirty();
+  }
+
+  // Sends what is composed: one system call unless the kernel takes only part.
+  void Flush() {
+    dirty_ = false;
+    if (closed()) return;
+    if (!out_.empty() && !Send()) return Close();
+    if (paused_ && !Backlogged()) shard_->MakeRunnable(ref_);
+    if (Finished()) return Close();
+    UpdateInterest();
+    if (slots_.empty()) slots_.Shrink();
+  }
+
+  // Goes on with input that waited for room.
+  void Resume() {
+    if (closed() || Backlogged()) return;
+    paused_ = false;
+    input_.Consume(Parse(input_.view()));
+    MarkDirty();
+  }
+
+  // Answers what has arrived, takes nothing new, closes when everything is flushed.
+  void BeginDrain() {
+    if (closed()) return;
+    if (WantsRead()) Fill();  // Requests already in the socket count as accepted.
+    draining_ = true;
+    MarkDirty();
+  }
+
+  void Close() {
+    if (closed()) return;
+    loop().Remove(fd_.get(), this);
+    DiscardInput();
+    fd_.Close();
+    shard_->Retire(ref_);
+  }
+
+ private:
+  static constexpr int kPiecesMax = 64;
+
+  EventLoop& loop() { return shard_->worker().loop; }
+  const config::Server& limits() const { return shard_->limits(); }
+  NetMetrics& metrics() { return shard_->metrics(); }
+
+  bool Backlogged() const {
+    return slots_.size() >= limits().in_flight_max ||
+           out_.size() + stored_bytes_ >= limits().output_max;
+  }
+  bool WantsRead() const {
+    return !paused_ && !ended_ && !(draining_ && input_.empty());
+  }
+  bool Finished() const {
+    return (ended_ || (draining_ && input_.empty())) && !paused_ && idle();
+  }
+
+  void MarkDirty() {
+    if (std::exchange(dirty_, true)) return;
+    shard_->MakeDirty(this);
+  }
+
+  // One read a turn, so that a busy peer cannot starve the others.
+  void Fill() {
+    if (!WantsRead()) return;
+    const bool direct = input_.empty();
+    char* into = shard_->worker().scratch.get();
+    size_t room = Worker::kScratchBytes;
+    if (!direct) {
+      const size_t have = input_.view().size();
+      input_.Reserve(need_ > have ? need_ - have : InputStep());
+      into = input_.tail();
+      room = input_.room();
+    }
+    const ssize_t n = ::recv(fd_.get(), into, room, 0);
+    if (n < 0) {
+      if (errno != EAGAIN && errno != EINTR) Close();
+      return;
+    }
+    if (n == 0) return EndInput();
+    metrics().read_bytes.Add(n);
+    active_ms_ = loop().now_ms();
+    if (direct) {
+      const absl::string_view fresh(into, n);
+      input_.Append(fresh.substr(Parse(fresh)));
+    } else {
+      input_.Commit(n);
+      input_.Consume(Parse(input_.view()));
+    }
+    if (ended_ && !paused_) input_.Consume(input_.view().size());
+  }
+  static constexpr size_t InputStep() { return 16 * 1024; }
+
+  void EndInput() {
+    ended_ = true;
+    MarkDirty();
+  }
+
+  // Executes every complete request in `in` that there is room for. Returns the bytes done with.
+  size_t Parse(absl::string_view in) {
+    size_t done = 0;
+    while (done < in.size() && in.size() - done >= need_) {
+      if (Backlogged()) {
+        Pause();
+        break;
+      }
+      typename C::Request& req = shard_->request();
+      const ParseResult result = codec_.Parse(in.substr(done), &req);
+      done += result.consumed;
+      need_ = 0;
+      if (result.status == ParseStatus::kNeedMore) {
+        need_ = result.need;
+        if (result.consumed == 0) break;
+        continue;
+      }
+      if (!Take(req, result)) return in.size();
+    }
+    UpdateInterest();
+    return done;
+  }
+
+  // Acts on one parsed request. False: nothing after it is to be parsed.
+  bool Take(const typename C::Request& req, const ParseResult& result) {
+    if (result.status == ParseStatus::kQuit) {
+      EndInput();
+      return false;
+    }
+    metrics().request.Add();
+    const uint64_t sequence = slots_.Push(C::ContextOf(req));
+    if (result.status == ParseStatus::kInvalid) {
+      metrics().request_invalid.Add();
+      Deliver(sequence, C::Rejection(req));
+      if (!result.close) return true;
+      EndInput();
+      return false;
+    }
+    shard_->service().Execute(connection_, req, Reply<Response>(shard_, ref_, sequence));
+    return !closed();
+  }
+
+  void Pause() {
+    if (std::exchange(paused_, true)) return;
+    metrics().read_pause.Add();
+  }
+
+  void FlushReadySlots() {
+    while (!slots_.empty()) {
+      auto& slot = slots_.At(slots_.head());
+      if (slot.ready == nullptr) return;
+      stored_bytes_ -= slot.ready->size();
+      out_.Append(std::move(*slot.ready));
+      slot.ready.reset();
+      slots_.PopHead();
+    }
+  }
+
+  // False: the connection is dead.
+  bool Send() {
+    struct iovec pieces[kPiecesMax];
+    while (!out_.empty()) {
+      struct msghdr message = {};
+      message.msg_iov = pieces;
+      message.msg_iovlen = out_.Gather(pieces, kPiecesMax);
+      const ssize_t n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        return errno == EAGAIN;
+      }
+      metrics().written_bytes.Add(n);
+      active_ms_ = loop().now_ms();
+      out_.Consume(n);
+    }
+    return true;
+  }
+
+  void UpdateInterest() {
+    if (closed()) return;
+    const uint32_t wanted = (WantsRead() ? EPOLLIN : 0u) | (out_.empty() ? 0u : EPOLLOUT);
+    // While a flush is due this turn its outcome is not known: EPOLLOUT is asked for after it.
+    const uint32_t now = dirty_ ? wanted & ~EPOLLOUT : wanted;
+    if (now == interest_) return;
+    interest_ = now;
+    loop().Modify(fd_.get(), now, this);
+  }
+
+  // Unread input would make close() send a reset, which can overtake the last reply.
+  void DiscardInput() {
+    ::shutdown(fd_.get(), SHUT_WR);
+    char* scratch = shard_->worker().scratch.get();
+    for (int i = 0; i < 16; ++i) {
+      if (::recv(fd_.get(), scratch, Worker::kScratchBytes, 0) <= 0) return;
+    }
+  }
+
+  Shard<C, S>* const shard_;
+  Fd fd_;
+  const SessionRef ref_;
+  C codec_;
+  typename S::Connection connection_;
+  InputBuffer input_;
+  size_t need_ = 0;  // Parsing again makes no sense before input_ holds this much.
+  Slots<typename C::ReplyContext> slots_;
+  OutBuffer out_;
+  size_t stored_bytes_ = 0;  // Composed replies waiting in slots.
+  uint32_t interest_ = EPOLLIN;
+  bool dirty_ = false;     // In the shard's list of sessions to flush this turn.
+  bool paused_ = false;    // Complete requests may wait in input_ for room.
+  bool ended_ = false;     // Nothing more will be read: end of input, quit, or a fatal error.
+  bool draining_ = false;
+  int64_t active_ms_;
+};
+
+}  // namespace core

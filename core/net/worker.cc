@@ -1,0 +1,56 @@
+#include "core/net/worker.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+
+namespace core {
+namespace {
+
+// Whole CPUs granted by cgroup v2's cpu.max ("quota period" or "max period"), or a large number.
+int CgroupCpus() {
+  constexpr int kUnlimited = 1 << 20;
+  std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "re");
+  if (file == nullptr) return kUnlimited;
+  long long quota = 0, period = 0;
+  const int fields = std::fscanf(file, "%lld %lld", &quota, &period);
+  std::fclose(file);
+  if (fields != 2 || quota <= 0 || period <= 0) return kUnlimited;
+  return static_cast<int>((quota + period - 1) / period);
+}
+
+}  // namespace
+
+int UsableCpus() {
+  cpu_set_t set;
+  int cpus = 1;
+  if (::sched_getaffinity(0, sizeof(set), &set) == 0) cpus = CPU_COUNT(&set);
+  return std::max(1, std::min(cpus, CgroupCpus()));
+}
+
+WorkerPool::WorkerPool(int count, const Clock* clock, Registry* registry) : registry_(registry) {
+  if (count == 0) count = UsableCpus();
+  for (int i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(i, clock));
+}
+
+void WorkerPool::Start() {
+  for (auto& worker : workers_) {
+    threads_.emplace_back([this, w = worker.get()] {
+      ::pthread_setname_np(::pthread_self(), absl::StrCat("worker_", w->index).c_str());
+      registry_->ClaimShard();
+      w->loop.Run();
+    });
+  }
+}
+
+void WorkerPool::Stop() {
+  for (auto& worker : workers_) worker->loop.Stop();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+}  // namespace core

@@ -1,0 +1,55 @@
+// The data plane's threads: one event loop each, plus the memory its sessions share.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/metrics/metrics.h"
+#include "core/net/event_loop.h"
+#include "core/net/out_buffer.h"
+
+namespace core {
+
+// One event-loop thread and what belongs to it.
+struct Worker {
+  // What one session reads in one turn at most, which also bounds the requests it gets parsed.
+  static constexpr size_t kScratchBytes = 64 * 1024;
+
+  Worker(int worker_index, const Clock* clock)
+      : index(worker_index), loop(clock), scratch(new char[kScratchBytes]) {}
+
+  const int index;
+  EventLoop loop;
+  ChunkPool chunks;
+  std::unique_ptr<char[]> scratch;  // Input passes through here; only what is left over is kept.
+};
+
+// CPUs this process may run on (affinity and cgroup v2 quota considered), at least 1.
+int UsableCpus();
+
+// Built by main; servers attach to its loops; then Start(). Stop() joins; what is attached is
+// destroyed after that, on main's thread.
+class WorkerPool {
+ public:
+  // `count` 0 means UsableCpus(). `clock` and `registry` outlive the pool.
+  WorkerPool(int count, const Clock* clock, Registry* registry);
+  ~WorkerPool() { Stop(); }
+
+  void Start();
+  // Returns when every worker has ended its turn and its thread. Idempotent.
+  void Stop();
+
+  int size() const { return static_cast<int>(workers_.size()); }
+  Worker& worker(int i) { return *workers_[i]; }
+
+ private:
+  Registry* registry_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace core

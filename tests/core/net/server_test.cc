@@ -1,0 +1,328 @@
+// The runtime with a protocol of its own: lines "echo X", "later X" (answered from another thread,
+// out of order), "big N", "drop" (a service bug), "bad", "die", "quit".
+#include "core/net/server.h"
+
+#include <dirent.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "client.h"
+#include "gtest/gtest.h"
+
+namespace core {
+namespace {
+
+struct LineCodec {
+  struct Request {
+    std::string line;
+  };
+  struct ReplyContext {
+    uint8_t unused = 0;
+  };
+  struct Response {
+    std::string text;
+  };
+  static constexpr absl::string_view kTooManyConnections = "busy\n";
+
+  ParseResult Parse(absl::string_view in, Request* req) {
+    const size_t end = in.find('\n');
+    if (end == absl::string_view::npos) return {};
+    req->line = std::string(in.substr(0, end));
+    if (req->line == "quit") return {ParseStatus::kQuit, end + 1};
+    if (req->line == "bad") return {ParseStatus::kInvalid, end + 1};
+    if (req->line == "die") return {ParseStatus::kInvalid, end + 1, 0, true};
+    return {ParseStatus::kComplete, end + 1};
+  }
+  static ReplyContext ContextOf(const Request&) { return {}; }
+  static Response Rejection(const Request& req) { return {"no " + req.line}; }
+  static void Compose(const ReplyContext&, Response&& rsp, OutBuffer* out) {
+    out->Append(Bytes(std::move(rsp.text)));
+    out->Append("\n");
+  }
+};
+
+// Answers from a thread of its own, in an order of its own.
+class Elsewhere {
+ public:
+  Elsewhere() : thread_([this] { Run(); }) {}
+  ~Elsewhere() {
+    stop_.store(true);
+    thread_.join();
+  }
+  void Add(std::string text, Reply<LineCodec::Response> reply) {
+    MutexLock lock(mu_);
+    waiting_.emplace_back(std::move(text), std::move(reply));
+  }
+
+ private:
+  void Run() {
+    std::mt19937 rng(1);
+    while (!stop_.load()) {
+      std::vector<std::pair<std::string, Reply<LineCodec::Response>>> batch;
+      {
+        MutexLock lock(mu_);
+        batch.swap(waiting_);
+      }
+      std::shuffle(batch.begin(), batch.end(), rng);
+      for (auto& [text, reply] : batch) std::move(reply).Send({text});
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+  }
+  Mutex mu_;
+  std::vector<std::pair<std::string, Reply<LineCodec::Response>>> waiting_ ABSL_GUARDED_BY(mu_);
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+struct LineService {
+  struct Connection {};
+  explicit LineService(Elsewhere* thread) : elsewhere(thread) {}
+  Connection Connect() { return {}; }
+  void Execute(Connection&, const LineCodec::Request& req, Reply<LineCodec::Response> reply) {
+    const absl::string_view line = req.line;
+    uint64_t n = 0;
+    if (absl::StartsWith(line, "later ")) return elsewhere->Add(req.line, std::move(reply));
+    if (line == "drop") return;
+    if (absl::StartsWith(line, "big ") && absl::SimpleAtoi(line.substr(4), &n)) {
+      return std::move(reply).Send({std::string(n, 'b')});
+    }
+    std::move(reply).Send({req.line});
+  }
+  void EndTurn() {}
+  Elsewhere* elsewhere;
+};
+
+class ServerTest : public testing::Test {
+ protected:
+  void Start(config::Server limits = {}, int workers = 2) {
+    limits_ = limits;
+    connections_ = std::make_unique<ConnectionLimit>(limits.connections_max);
+    pool_ = std::make_unique<WorkerPool>(workers, &clock_, &registry_);
+    auto server = Server<LineCodec, LineService>::Create(
+        limits, {.host = "127.0.0.1", .port = 0}, "test", pool_.get(), &registry_,
+        connections_.get(), LineCodec(),
+        [this](Worker&) { return std::make_unique<LineService>(&elsewhere_); });
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    pool_->Start();
+  }
+  void TearDown() override {
+    if (pool_ != nullptr) pool_->Stop();
+    server_.reset();
+  }
+  bool Eventually(const std::function<bool()>& condition) {
+    for (int i = 0; i < 5000 && !condition(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return condition();
+  }
+  uint16_t port() const { return server_->port(); }
+
+  RealClock clock_;
+  Registry registry_;
+  config::Server limits_;
+  Elsewhere elsewhere_;
+  std::unique_ptr<ConnectionLimit> connections_;
+  std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<Server<LineCodec, LineService>> server_;
+};
+
+TEST_F(ServerTest, AnswersOneRequest) {
+  Start();
+  TestClient client(port());
+  client.Say("echo hi\n");
+  EXPECT_EQ(client.Hear(8), "echo hi\n");
+}
+
+TEST_F(ServerTest, RepliesKeepTheOrderOfRequestsWhateverTheOrderOfAnswers) {
+  Start();
+  TestClient client(port());
+  std::string asked;
+  std::mt19937 rng(3);
+  for (int i = 0; i < 5000; ++i) {
+    absl::StrAppend(&asked, rng() % 2 ? "later " : "echo ", i, "\n");
+    if (rng() % 100 == 0) asked += "big 20000\n";
+  }
+  std::string expected;
+  for (size_t at = 0; at < asked.size();) {
+    const size_t end = asked.find('\n', at);
+    const std::string line = asked.substr(at, end - at);
+    expected += (absl::StartsWith(line, "big") ? std::string(20000, 'b') : line) + "\n";
+    at = end + 1;
+  }
+  std::thread writer([&] { client.Say(asked); });
+  EXPECT_EQ(client.Hear(expected.size()), expected);
+  writer.join();
+}
+
+TEST_F(ServerTest, InputMayArriveByteByByte) {
+  Start();
+  TestClient client(port());
+  for (const char c : std::string("echo slow\nlater x\n")) client.Say(absl::string_view(&c, 1));
+  EXPECT_EQ(client.Hear(18), "echo slow\nlater x\n");
+}
+
+TEST_F(ServerTest, AnInvalidRequestIsAnsweredInOrderAndTheConnectionStays) {
+  Start();
+  TestClient client(port());
+  client.Say("later 1\nbad\necho 2\n");
+  EXPECT_EQ(client.Hear(22), "later 1\nno bad\necho 2\n");
+}
+
+TEST_F(ServerTest, AFatalRequestIsAnsweredAndTheConnectionCloses) {
+  Start();
+  TestClient client(port());
+  client.Say("later 1\ndie\necho never\n");
+  EXPECT_EQ(client.HearAll(), "later 1\nno die\n");
+}
+
+TEST_F(ServerTest, QuitFlushesWhatWasAskedBefore) {
+  Start();
+  TestClient client(port());
+  client.Say("later 1\nlater 2\nquit\necho never\n");
+  EXPECT_EQ(client.HearAll(), "later 1\nlater 2\n");
+}
+
+TEST_F(ServerTest, AHalfClosedPeerStillHearsItsAnswers) {
+  Start();
+  TestClient client(port());
+  client.Say("later 1\necho 2\necho unfinished");
+  client.HalfClose();
+  EXPECT_EQ(client.HearAll(), "later 1\necho 2\n");
+}
+
+TEST_F(ServerTest, APeerThatDoesNotReadIsNoLongerRead) {
+  config::Server limits;
+  limits.output_max = 64 * 1024;
+  Start(limits);
+  TestClient client(port());
+  constexpr int kRequests = 2000;
+  std::string asked;
+  for (int i = 0; i < kRequests; ++i) asked += "big 30000\n";
+  std::thread writer([&] { client.Say(asked); });
+  ASSERT_TRUE(Eventually([&] { return server_->metrics().read_pause.Value() > 0; }));
+  EXPECT_LT(server_->metrics().request.Value(), static_cast<uint64_t>(kRequests));
+  EXPECT_EQ(client.Hear(kRequests * 30001u).size(), kRequests * 30001u);
+  writer.join();
+  EXPECT_EQ(server_->metrics().request.Value(), static_cast<uint64_t>(kRequests));
+}
+
+TEST_F(ServerTest, UnansweredRequestsAreBounded) {
+  config::Server limits;
+  limits.in_flight_max = 8;
+  Start(limits);
+  TestClient client(port());
+  std::string asked, expected;
+  for (int i = 0; i < 1000; ++i) absl::StrAppend(&asked, "later ", i, "\n");
+  client.Say(asked);
+  EXPECT_EQ(client.Hear(asked.size()), asked);
+  EXPECT_GT(server_->metrics().read_pause.Value(), 0u);
+}
+
+TEST_F(ServerTest, PastTheLimitAConnectionIsToldAndClosed) {
+  config::Server limits;
+  limits.connections_max = 2;
+  Start(limits);
+  TestClient a(port()), b(port());
+  a.Say("echo a\n");
+  b.Say("echo b\n");
+  EXPECT_EQ(a.Hear(7) + b.Hear(7), "echo a\necho b\n");
+  TestClient c(port());
+  EXPECT_EQ(c.HearAll(), "busy\n");
+  EXPECT_EQ(server_->metrics().connection_reject.Value(), 1u);
+  { const TestClient gone = std::move(a); }
+  ASSERT_TRUE(Eventually([&] { return connections_->open() == 1; }));
+  TestClient d(port());
+  d.Say("echo d\n");
+  EXPECT_EQ(d.Hear(7), "echo d\n");
+}
+
+TEST_F(ServerTest, AnIdleConnectionIsClosed) {
+  config::Server limits;
+  limits.idle_timeout = absl::Milliseconds(10);
+  Start(limits);
+  TestClient client(port());
+  EXPECT_TRUE(client.HearsEnd());
+  EXPECT_EQ(server_->metrics().connection_idle.Value(), 1u);
+}
+
+TEST_F(ServerTest, AnUnansweredRequestClosesItsConnection) {
+  Start();
+  TestClient client(port());
+  client.Say("echo 1\ndrop\n");
+  client.HearAll();
+  EXPECT_EQ(server_->metrics().reply_abandon.Value(), 1u);
+}
+
+TEST_F(ServerTest, ASessionThatDiedIsNotAnswered) {
+  Start();
+  for (int i = 0; i < 200; ++i) {
+    TestClient client(port());
+    client.Say("later 1\nlater 2\nlater 3\n");
+  }
+  EXPECT_TRUE(Eventually([&] { return server_->live() == 0; }));
+  TestClient client(port());
+  client.Say("later alive\n");
+  EXPECT_EQ(client.Hear(12), "later alive\n");
+}
+
+TEST_F(ServerTest, ADrainAnswersWhatArrivedAndClosesTheRest) {
+  Start();
+  TestClient busy(port()), idle(port());
+  idle.Say("echo x\n");
+  EXPECT_EQ(idle.Hear(7), "echo x\n");
+  std::string asked;
+  for (int i = 0; i < 500; ++i) absl::StrAppend(&asked, "later ", i, "\n");
+  busy.Say(asked);
+  ASSERT_TRUE(Eventually([&] { return server_->metrics().request.Value() > 1; }));
+  server_->BeginDrain();
+  EXPECT_EQ(busy.HearAll(), asked);
+  EXPECT_TRUE(idle.HearsEnd());
+  EXPECT_TRUE(Eventually([&] { return server_->live() == 0; }));
+  EXPECT_TRUE(Listen("127.0.0.1", port(), 1).ok());  // The port is free again.
+}
+
+TEST_F(ServerTest, APortInUseIsNamed) {
+  Start();
+  const auto second = Listen("127.0.0.1", port(), 1);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.status().message(),
+            absl::StrCat("cannot listen on 127.0.0.1:", port(), ": Address already in use"));
+}
+
+int OpenDescriptors() {
+  int n = 0;
+  DIR* dir = ::opendir("/proc/self/fd");
+  while (::readdir(dir) != nullptr) ++n;
+  ::closedir(dir);
+  return n;
+}
+
+TEST_F(ServerTest, ManyConnectionsLeaveNoDescriptorBehind) {
+  Start();
+  { TestClient warm(port()); }
+  ASSERT_TRUE(Eventually([&] { return server_->live() == 0; }));
+  const int before = OpenDescriptors();
+  for (int round = 0; round < 10; ++round) {
+    std::vector<TestClient> clients;
+    for (int i = 0; i < 200; ++i) clients.emplace_back(port());
+    for (int i = 0; i < 200; i += 2) clients[i].Say("later x\n");
+  }
+  ASSERT_TRUE(Eventually([&] { return server_->live() == 0; }));
+  EXPECT_EQ(OpenDescriptors(), before);
+  EXPECT_EQ(connections_->open(), 0u);
+}
+
+}  // namespace
+}  // namespace core
