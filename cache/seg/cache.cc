@@ -97,7 +97,7 @@ class CacheImpl final : public Cache {
   }
   bool Visible(Location at, int64_t now_ms) {
     return heap_->segment(at.segment)->sequence.load(std::memory_order_relaxed) >= heap_->floor() &&
-           now_ms < heap_->item(at).deadline_ms();
+           IsAlive(heap_->item(at).deadline_ms(), now_ms);
   }
   // The live item, pinned, and where it lies.
   ItemRef Lookup(uint64_t hash, absl::string_view key, int64_t now_ms, Location* at);

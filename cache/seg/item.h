@@ -27,6 +27,12 @@ namespace seg {
 inline constexpr int kDeadlineBits = 39;
 inline constexpr int kValueBits = 23;
 inline constexpr int64_t kDeadlineNever = (int64_t{1} << kDeadlineBits) - 1;
+
+// Whether what dies at `deadline_ms` still lives.
+constexpr bool IsAlive(int64_t deadline_ms, int64_t now_ms) {
+  return now_ms < deadline_ms || deadline_ms == kDeadlineNever;
+}
+
 inline constexpr size_t kItemAlign = 8;
 inline constexpr size_t kSegmentBytesMax = size_t{1} << kValueBits;
 static_assert(kDeadlineBits + kValueBits + 2 == 64);

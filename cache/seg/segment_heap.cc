@@ -198,7 +198,7 @@ SegmentHeap::Claim SegmentHeap::FindDead(int64_t now_ms, Held* held) {
         // A segment's first item lives for the bucket's floor at least, and later segments of the
         // queue were opened later.
         if (!flushed && s.opened_ms > opened_by_ms) break;
-        if (!flushed && s.death_ms.load(std::memory_order_relaxed) > now_ms) continue;
+        if (!flushed && IsAlive(s.death_ms.load(std::memory_order_relaxed), now_ms)) continue;
         const Claim claim = ClaimFor(&s);
         if (claim.kind != Claim::Kind::kNothing) return claim;
         held->briefly = true;
@@ -253,7 +253,7 @@ bool SegmentHeap::Drain(uint32_t id, int64_t now_ms) {
   for (Location at{id, 0}; at.offset < s.used_bytes &&
                            s.live_items.load(std::memory_order_seq_cst) != 0;) {
     const Item found = item(at);
-    if (TakeOut(at) && !flushed) ++(found.deadline_ms() <= now_ms ? expired : evicted);
+    if (TakeOut(at) && !flushed) ++(IsAlive(found.deadline_ms(), now_ms) ? evicted : expired);
     at.offset += static_cast<uint32_t>(found.bytes());
   }
   CHECK(s.live_items.load(std::memory_order_relaxed) == 0);
@@ -286,7 +286,7 @@ void SegmentHeap::CountReclaim(const Segment& segment, int64_t now_ms) {
     metrics_->segment_flush.Add();
   } else if (segment.live_items.load(std::memory_order_relaxed) == 0) {
     metrics_->segment_empty.Add();
-  } else if (segment.death_ms.load(std::memory_order_relaxed) <= now_ms) {
+  } else if (!IsAlive(segment.death_ms.load(std::memory_order_relaxed), now_ms)) {
     metrics_->segment_expire.Add();
   } else {
     metrics_->segment_evict.Add();

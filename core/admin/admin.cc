@@ -80,7 +80,7 @@ absl::Status Admin::Running::ServeHttp(const config::Admin& config) {
   http_acceptor = std::make_unique<Acceptor>(
       &pool.worker(0).loop, *std::move(listening), http_metrics.get(), [this](Fd connection) {
         http_metrics->connection_accept.Add();
-        http->Serve(std::move(connection));
+        if (!http->Serve(std::move(connection))) http_metrics->connection_reject.Add();
       });
   http_port = http_acceptor->port();
   log->Info("admin: HTTP on %s:%d", config.http_host, http_port);

@@ -180,11 +180,14 @@ AdminHttp::AdminHttp(const AdminHooks* hooks)
   }
 }
 
-void AdminHttp::Serve(Fd connection) {
+AdminHttp::~AdminHttp() { Stop(); }
+
+bool AdminHttp::Serve(Fd connection) {
   MutexLock lock(mu_);
-  if (stopping_ || waiting_.size() >= kWaitingMax) return;  // Closes it.
+  if (stopping_ || waiting_.size() >= kWaitingMax) return false;
   waiting_.push_back(std::move(connection));
   changed_.NotifyAll();
+  return true;
 }
 
 bool AdminHttp::Next(Fd* connection) {

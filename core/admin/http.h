@@ -19,11 +19,11 @@ class AdminHttp {
  public:
   // Starts the threads. `hooks` outlives the object.
   explicit AdminHttp(const AdminHooks* hooks);
-  ~AdminHttp() { Stop(); }
+  ~AdminHttp();
 
-  // Takes an accepted, non-blocking connection: answered in turn, or closed at once when too many
-  // wait. Any thread.
-  void Serve(Fd connection);
+  // Takes an accepted connection and answers it in turn. False: too many wait, it is closed. Any
+  // thread.
+  bool Serve(Fd connection);
   // Ends the threads; requests in hand are cut off. Idempotent.
   void Stop();
 
