@@ -312,6 +312,26 @@ TEST(LocalServer, GetBatchAnswersOneAnItemInOrder) {
   EXPECT_TRUE(none->Finish().ok());
 }
 
+TEST(LocalServer, GetBatchesOfEverySizeComeToAnEnd) {
+  Local local;
+  // Around the 64 KiB that gRPC gathers before it writes.
+  for (size_t bytes : {0u, 1u, 1000u, 65'000u, 65'536u, 200'000u}) {
+    const string value(bytes, 'v');
+    ASSERT_EQ(Set(local, "k", value), StatusCode::OK);
+    for (int items : {1, 2, 3, 64, 100}) {
+      pb::GetBatchRequest request;
+      for (int i = 0; i < items; ++i) request.add_items()->set_cache_key("k");
+      Call call;
+      auto stream = local.scs->GetBatch(&call, request);
+      pb::GetResponse reply;
+      int replies = 0;
+      for (; stream->Read(&reply); ++replies) EXPECT_EQ(reply.cache_body().size(), bytes);
+      EXPECT_EQ(replies, items) << bytes;
+      EXPECT_TRUE(stream->Finish().ok()) << bytes << " x " << items;
+    }
+  }
+}
+
 TEST(LocalServer, GetBatchThatIsAbandonedHarmsNobody) {
   Local local;
   const string big(1'000'000, 'b');
