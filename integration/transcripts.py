@@ -366,8 +366,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int)
-    parser.add_argument("--memcached", nargs="?", const="memcached", metavar="PROGRAM",
-                        help="start this memcached on a free port and play against it")
+    parser.add_argument("--memcached", action="store_true",
+                        help="start stock memcached on a free port and play against it")
+    parser.add_argument("--program", default="memcached", help="the memcached to start")
     parser.add_argument("--server", default="memcached",
                         help="what is played against, for '# only' lines (default: memcached)")
     parser.add_argument("--mode", choices=["whole", "split", "both"], default="whole",
@@ -375,13 +376,13 @@ def main():
     parser.add_argument("files", nargs="*", type=pathlib.Path,
                         help="transcripts (default: all beside this program)")
     args = parser.parse_args()
-    if (args.port is None) == (args.memcached is None):
+    if (args.port is None) != args.memcached:
         parser.error("give either --port or --memcached")
     paths = args.files or sorted(FOLDER.glob("*.mc"))
     modes = ["whole", "split"] if args.mode == "both" else [args.mode]
-    if args.memcached is None:
+    if not args.memcached:
         return 0 if play_all(paths, (args.host, args.port), args.server, modes) else 1
-    process, address = start_memcached(args.memcached)
+    process, address = start_memcached(args.program)
     try:
         return 0 if play_all(paths, address, args.server, modes) else 1
     finally:

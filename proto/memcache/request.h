@@ -67,7 +67,7 @@ struct Request {
   absl::string_view argument;   // kStats: the words after "stats"; kVerbosity: the level.
 
   absl::string_view key() const { return keys.empty() ? absl::string_view() : keys[0]; }
-  // Back to a fresh request, but for the memory that a long list of keys has grown.
+  // Back to a fresh request, but for the memory that a list of keys has grown.
   void Clear();
 
   // --- How it was asked: for the codec and for counters; services answer alike either way. ---
@@ -77,8 +77,12 @@ struct Request {
 };
 
 inline void Request::Clear() {
-  auto kept = std::move(keys);
-  kept.clear();
+  constexpr size_t kKeysKeptMax = 256;  // 4 KiB of views: enough for most, little to hold on to.
+  decltype(keys) kept;
+  if (keys.capacity() <= kKeysKeptMax) {
+    keys.resize(0);  // clear() would free.
+    kept = std::move(keys);
+  }
   *this = Request();
   keys = std::move(kept);
 }
