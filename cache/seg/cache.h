@@ -76,7 +76,9 @@ struct Update {
 
 class Cache {
  public:
-  // `clock` and `registry` outlive the cache; `name` labels its metrics (cache_seg_*{cache=name}).
+  // `clock` and `registry` outlive the cache, and the cache outlives every ItemRef and value taken
+  // from it. `name` labels its metrics (cache_seg_*{cache=name}) and must be new to the registry.
+  // INVALID_ARGUMENT for sizes that do not go together, RESOURCE_EXHAUSTED without address space.
   static absl::StatusOr<std::unique_ptr<Cache>> Create(const config::Seg& options,
                                                        const core::Clock* clock,
                                                        core::Registry* registry,

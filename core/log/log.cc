@@ -55,11 +55,12 @@ class QueuedLog final : public Log {
   }
 
   // Writes what waits (the sink never waits for long), then ends the thread. The terminating message
-  // takes the last place in the queue.
+  // takes the last place in the queue. The logger goes after the thread, whose last message may still
+  // hold it.
   ~QueuedLog() override {
     Flush();
-    logger_.reset();
     pool_.reset();
+    logger_.reset();
   }
 
   void Write(LogLevel level, absl::string_view line) override {

@@ -7,25 +7,27 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
+#include "proto/memcache/verb.h"
 
 namespace proto::memcache {
 
 inline constexpr size_t kKeyBytesMax = 250;  // memcached doc/protocol.txt, "Keys".
 
 enum class Op : uint8_t {
-  kGet,        // get gets gat gats; meta mg. Many keys are allowed.
-  kStore,      // set add replace append prepend cas; meta ms.
-  kDelete,     // delete; meta md.
-  kArithmetic, // incr decr; meta ma.
-  kTouch,      // touch.
+  kGet,         // get gets gat gats; meta mg. Many keys are allowed.
+  kStore,       // set add replace append prepend cas; meta ms.
+  kDelete,      // delete; meta md.
+  kArithmetic,  // incr decr; meta ma.
+  kTouch,       // touch.
   kFlushAll,
   kVersion,
   kVerbosity,
   kStats,
-  kNoop,       // Meta mn, binary NOOP.
+  kNoop,  // Meta mn, binary NOOP.
 };
 
 enum class StoreMode : uint8_t { kSet, kAdd, kReplace, kAppend, kPrepend };
@@ -46,7 +48,7 @@ enum Want : uint16_t {
 struct Request {
   Op op = Op::kNoop;
   StoreMode mode = StoreMode::kSet;
-  bool decrement = false;      // kArithmetic: decr.
+  bool decrement = false;  // kArithmetic: decr.
   // kStore in mode kSet: the value was longer than the limit and was swallowed. The item is to be
   // removed, as memcached does, and the answer is Status::kTooLarge.
   bool value_too_large = false;
@@ -55,27 +57,39 @@ struct Request {
 
   // One for every op but kGet. Empty for ops without a key.
   absl::InlinedVector<absl::string_view, 8> keys;
-  absl::string_view value;     // kStore.
+  absl::string_view value;  // kStore.
   // Seconds as the client wrote them (memcached's rule decides: 0 never, <= 30 days relative,
-  // larger absolute, negative gone at once). Set for kStore, kTouch, kFlushAll with a delay, and a
-  // kGet that also touches (gat, mg T).
+  // larger absolute, negative gone at once), cut to 32 bits as memcached does. Set for kStore,
+  // kTouch, kFlushAll with a delay, and a kGet that also touches (gat, mg T).
   std::optional<int64_t> exptime;
   std::optional<uint64_t> cas;  // Store, delete or count only if the item's token is this one.
   uint64_t delta = 1;           // kArithmetic.
   absl::string_view argument;   // kStats: the words after "stats"; kVerbosity: the level.
 
   absl::string_view key() const { return keys.empty() ? absl::string_view() : keys[0]; }
-  void Clear() { *this = Request(); }
+  // Back to a fresh request, but for the memory that a list of keys has grown.
+  void Clear();
 
-  // --- How it was asked: for the codec alone. ---
-  uint8_t verb = 0;             // The codec's own enum.
+  // --- How it was asked: for the codec and for counters; services answer alike either way. ---
+  Verb verb = Verb::kNone;
   bool noreply = false;
   absl::string_view rejection;  // With ParseStatus::kInvalid: the whole reply line.
 };
 
+inline void Request::Clear() {
+  constexpr size_t kKeysKeptMax = 256;  // 4 KiB of views: enough for most, little to hold on to.
+  decltype(keys) kept;
+  if (keys.capacity() <= kKeysKeptMax) {
+    keys.resize(0);  // clear() would free.
+    kept = std::move(keys);
+  }
+  *this = Request();
+  keys = std::move(kept);
+}
+
 // What composing a reply needs to know of its request. Plain bytes; kept in the session's slot.
 struct ReplyContext {
-  uint8_t verb = 0;
+  Verb verb = Verb::kNone;
   bool noreply = false;
   uint16_t want = kWantNothing;
 };

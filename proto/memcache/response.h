@@ -13,7 +13,7 @@
 namespace proto::memcache {
 
 enum class Status : uint8_t {
-  kValues,     // Answer to kGet: `items` holds the hits in the order asked; may be empty.
+  kValues,  // Answer to kGet: `items` holds the hits in the order asked; may be empty.
   kStored,
   kNotStored,
   kExists,

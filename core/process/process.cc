@@ -1,0 +1,129 @@
+#include "core/process/process.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/base/clock.h"
+#include "core/base/status.h"
+#include "core/process/notify.h"
+
+namespace core {
+
+namespace {
+
+// Besides clients: listeners, epoll and event descriptors of up to 128 workers, admin connections,
+// the log, connections to a backend.
+constexpr uint64_t kOtherFiles = 1024;
+
+// How often a drain looks whether it is done, and notices a second signal no later than this.
+constexpr int kDrainLookMs = 10;
+
+struct LogMetrics : MetricGroup {
+  LogMetrics(Registry* registry, const Log* log)
+      : MetricGroup(registry, "core_log"),
+        dropped(this, "drop_total", "Log lines lost: the queue was full or the file took none.",
+                [log] { return static_cast<double>(log->dropped()); }) {}
+  Counter dropped;
+};
+
+void RaiseFor(uint32_t connections_max, Log* log) {
+  const uint64_t needed = connections_max + kOtherFiles;
+  const uint64_t limit = RaiseOpenFilesLimit(needed);
+  if (limit >= needed) return;
+  log->Warning("open files are limited to %d, below connections_max %d plus %d for the rest", limit,
+               connections_max, kOtherFiles);
+}
+
+}  // namespace
+
+uint64_t RaiseOpenFilesLimit(uint64_t needed) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  if (limit.rlim_cur >= needed) return limit.rlim_cur;
+  const rlim_t before = limit.rlim_cur;
+  limit.rlim_cur = std::min<rlim_t>(needed, limit.rlim_max);
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
+}
+
+absl::StatusOr<std::unique_ptr<Process>> Process::Create(ProcessOptions options) {
+  std::unique_ptr<Process> process(new Process(std::move(options)));
+  const ProcessOptions& o = process->options_;
+  ASSIGN_OR_RETURN(process->log_, Log::Open(o.log));
+  process->process_metrics_ =
+      std::make_unique<ProcessMetrics>(&process->metrics_, o.product, o.version);
+  LogMetrics(&process->metrics_, process->log());
+  if (o.connections_max > 0) RaiseFor(o.connections_max, process->log());
+  process->log()->Info("%s %s starts, pid %d", o.product, o.version, getpid());
+  return process;
+}
+
+Process::Process(ProcessOptions options) : options_(std::move(options)) {}
+
+Process::~Process() = default;
+
+absl::Status Process::StartAdmin(AdminHooks hooks) {
+  hooks.metrics = &metrics_;
+  hooks.product = options_.product;
+  hooks.version = options_.version;
+  hooks.ready = [this, product = std::move(hooks.ready)] { return Readiness(product); };
+  ASSIGN_OR_RETURN(admin_, Admin::Start(options_.admin, std::move(hooks), log()));
+  return absl::OkStatus();
+}
+
+absl::Status Process::Readiness(const std::function<absl::Status()>& product) const {
+  switch (phase_.load(std::memory_order_relaxed)) {
+    case Phase::kStarting: return absl::UnavailableError("starting");
+    case Phase::kDraining: return absl::UnavailableError("draining");
+    case Phase::kServing: break;
+  }
+  return product ? product() : absl::OkStatus();
+}
+
+void Process::Ready() {
+  phase_.store(Phase::kServing, std::memory_order_relaxed);
+  NotifySupervisor("READY=1");
+}
+
+int Process::ServeUntilSignal(const Drainable& drainable) {
+  Serve(drainable);
+  Drain(drainable);
+  if (admin_ != nullptr) admin_->Stop();
+  admin_.reset();
+  log_->Info("%s stops", options_.product);
+  log_->Flush();
+  return 0;
+}
+
+void Process::Serve(const Drainable& drainable) {
+  while (signals_.Wait(-1) != SignalEvent::kStop) Reload(drainable);
+}
+
+void Process::Drain(const Drainable& drainable) {
+  phase_.store(Phase::kDraining, std::memory_order_relaxed);
+  NotifySupervisor("STOPPING=1");
+  log_->Info("draining for at most %s", absl::FormatDuration(options_.drain_timeout));
+  const RealClock clock;
+  const int64_t deadline_ms =
+      clock.MonotonicMs() + absl::ToInt64Milliseconds(options_.drain_timeout);
+  drainable.begin_drain();
+  while (!drainable.drained()) {
+    const int64_t left_ms = deadline_ms - clock.MonotonicMs();
+    if (left_ms <= 0) return log_->Warning("drain_timeout passed, closing what is still in flight");
+    const auto look_ms = static_cast<int>(std::min<int64_t>(left_ms, kDrainLookMs));
+    const SignalEvent event = signals_.Wait(look_ms);
+    if (event == SignalEvent::kStop) return log_->Warning("told again to stop, not draining");
+    if (event == SignalEvent::kReload) Reload(drainable);
+  }
+  log_->Info("drained");
+}
+
+void Process::Reload(const Drainable& drainable) {
+  log_->Reopen();
+  log_->Info("log reopened on SIGHUP");
+  if (drainable.on_reload) drainable.on_reload();
+}
+
+}  // namespace core

@@ -1,0 +1,102 @@
+// What every daemon is besides its service: signals, log, metrics, admin ports, start and stop.
+//
+//   main: Create (before any thread) -> build servers -> StartAdmin -> Ready -> ServeUntilSignal
+//
+//   serving --SIGTERM, SIGINT, SIGUSR1--> draining --drained, or drain_timeout--> stopped
+//      |  ^                                  |
+//      SIGHUP: log reopened, on_reload       one more of them: stopped at once
+//
+// While draining, /readyz says 503 and the admin ports still answer; they are closed when
+// ServeUntilSignal() returns, so that no hook runs while main takes things apart.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "config/admin.h"
+#include "config/log.h"
+#include "core/admin/admin.h"
+#include "core/log/log.h"
+#include "core/metrics/metrics.h"
+#include "core/metrics/process_metrics.h"
+#include "core/process/signals.h"
+
+namespace core {
+
+struct ProcessOptions {
+  std::string product;  // "segcache"
+  std::string version;  // MP_VERSION
+  config::Log log;
+  config::Admin admin;
+  uint32_t connections_max = 0;  // For the limit on open files; 0 leaves it alone.
+  absl::Duration drain_timeout = absl::Seconds(10);
+};
+
+// How to stop taking requests. Called on the main thread.
+struct Drainable {
+  std::function<void()> begin_drain;  // Takes nothing new, answers what is in flight. Returns at once.
+  std::function<bool()> drained;      // Nothing is in flight any more.
+  std::function<void()> on_reload;    // SIGHUP, after the log was reopened. May be empty.
+};
+
+class Process {
+ public:
+  // Blocks signals, opens the log, raises the limit on open files, registers the process's metrics.
+  // REQUIRES: the main thread, before any other thread is started.
+  static absl::StatusOr<std::unique_ptr<Process>> Create(ProcessOptions options);
+  // Stops the admin ports if they run, then writes out the log.
+  ~Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  // Borrowed by everything that main builds; they live as long as the Process. Any thread.
+  Log* log() { return log_.get(); }
+  Registry* metrics() { return &metrics_; }
+
+  // Serves the admin ports that are enabled. `hooks` needs only what the product adds (ready,
+  // commands, pages); what its functions use outlives ServeUntilSignal(). Call it when the servers
+  // are built, at most once.
+  absl::Status StartAdmin(AdminHooks hooks);
+  // Null before StartAdmin() and after ServeUntilSignal().
+  const Admin* admin() const { return admin_.get(); }
+
+  // Clients may come: /readyz answers by the product's hook from now on (503 "starting" before), and
+  // the service manager is told.
+  void Ready();
+
+  // Blocks until a signal asks for a stop and the drain has ended. Returns the exit code: 0, also
+  // when the drain ran out of time or was cut short.
+  int ServeUntilSignal(const Drainable& drainable);
+
+  // As a SIGTERM: the first drains, the second stops at once. Any thread.
+  void RequestStop() { signals_.RequestStop(); }
+
+ private:
+  enum class Phase : uint8_t { kStarting, kServing, kDraining };
+
+  explicit Process(ProcessOptions options);
+  absl::Status Readiness(const std::function<absl::Status()>& product) const;
+  void Serve(const Drainable& drainable);
+  void Drain(const Drainable& drainable);
+  void Reload(const Drainable& drainable);
+
+  const ProcessOptions options_;
+  Signals signals_;  // Before what starts threads.
+  std::unique_ptr<Log> log_;
+  Registry metrics_;
+  std::unique_ptr<ProcessMetrics> process_metrics_;
+  std::atomic<Phase> phase_{Phase::kStarting};  // Written by main, read by admin threads.
+  std::unique_ptr<Admin> admin_;
+};
+
+// Raises the soft limit on open files to at least `needed` as far as the hard limit allows. Returns
+// the limit now in force.
+uint64_t RaiseOpenFilesLimit(uint64_t needed);
+
+}  // namespace core

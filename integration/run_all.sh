@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Products against real clients, real faults and stock memcached:  run_all.sh [BIN_DIR]
+# Every part prints "N passed, N failed"; the last line adds them up.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bin=${1:-build/release/bin}
+# Debian's own interpreter: the one that Debian's client libraries are installed for.
+python=/usr/bin/python3
+
+parts=(
+  "$python integration/transcripts_test.py $bin"
+  "$python integration/config_test.py $bin"
+  "$python integration/clients_test.py $bin"
+  "$python integration/faults_test.py $bin"
+  "integration/deploy_test.sh $bin"
+)
+
+passed=0
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for part in "${parts[@]}"; do
+  echo "=== $part"
+  $part 2>&1 | tee "$log"
+  line=$(grep -aoE '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1)
+  if [ -z "$line" ]; then
+    echo "=== $part said no result"
+    failed=$((failed + 1))
+    continue
+  fi
+  passed=$((passed + ${line%% passed*}))
+  line=${line#*passed, }
+  failed=$((failed + ${line%% failed*}))
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,76 @@
+// Life and reuse of operations; see operation.h.
+#include "proxy/service/operation.h"
+
+#include "proxy/service/service.h"
+
+namespace proxy {
+namespace {
+
+constexpr size_t kKeptStringMax = 512;  // Longer buffers go back to the allocator at once.
+
+void Empty(std::string* text) {
+  if (text->capacity() > kKeptStringMax) {
+    *text = std::string();
+  } else {
+    text->clear();
+  }
+}
+
+}  // namespace
+
+void Operation::OnTimer() { service->ReadForUpdate(this); }
+
+void Operation::Reset() {
+  Cancel();
+  using proto::memcache::Op;
+  using proto::memcache::Status;
+  using proto::memcache::StoreMode;
+  service = nullptr;
+  connection = nullptr;
+  next = nullptr;
+  op = Op::kNoop;
+  mode = StoreMode::kSet;
+  decrement = value_too_large = exclusive = false;
+  want = 0;
+  flags = 0;
+  exptime.reset();
+  cas.reset();
+  delta = key_hash = 0;
+  Empty(&key);
+  Empty(&buffer);
+  body = item_value = absl::string_view();
+  reply.reset();
+  gather = nullptr;
+  askers = 1;
+  hit = failed = gone = updating = timed_out = false;
+  rounds = 0;
+  answers_due = 0;
+  ttl_ms = 0;
+  admitted_ms = update_started_ms = 0;
+  number = 0;
+  item_flags = 0;
+  item_cas = 0;
+  if (!error.ok()) error = momento::Error();
+  if (!read.value.empty() || !read.hash.empty() || !read.error.ok()) {
+    read = momento::HashedGetResult();
+  }
+  if (!read_ttl.error.ok()) read_ttl = momento::TtlResult();
+  after = Status::kError;
+}
+
+void Gather::Reset() {
+  reply.reset();
+  // A huge command must not leave huge tables behind.
+  constexpr size_t kKept = 256;
+  if (asked.capacity() > kKept) {
+    asked = {};
+    owned = {};
+  }
+  asked.clear();
+  owned.clear();
+  due = 0;
+  if (by_key.capacity() > 2 * kKept) by_key = {};
+  by_key.clear();
+}
+
+}  // namespace proxy

@@ -1,0 +1,116 @@
+// One key's worth of a command under way, and what several of them share.
+//
+// A command on one key is one Operation, which holds the Reply. A get of many keys is one Operation
+// a distinct key and a Gather that holds the Reply. Everything lives in the service's pools and is
+// known to the client's callbacks by a plain pointer.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "core/net/reply.h"
+#include "core/net/timer.h"
+#include "proto/memcache/request.h"
+#include "proto/memcache/response.h"
+#include "proxy/momento/client.h"
+#include "proxy/service/key_lines.h"
+
+namespace proxy {
+
+class ProxyService;
+struct Gather;
+struct Operation;
+
+using MemcacheReply = core::Reply<proto::memcache::Response>;
+
+// What one client connection has under way. Kept alive by the session's handle and by every
+// operation of the connection, so that an accepted write runs on after a disconnect.
+struct ConnectionState {
+  KeyLines lines;
+  OperationQueue held;         // Behind a flush_all: the flush itself first.
+  uint32_t running = 0;        // Operations past `held`, waiting in `lines` or at the backend.
+  bool flushing = false;       // The flush_all that everything in `held` waits for is running.
+  uint32_t references = 0;
+};
+
+struct Operation final : core::Timer {
+  // The pause before another round of an update is over.
+  void OnTimer() override;
+  // Back to nothing, keeping the memory of short strings.
+  void Reset();
+
+  ProxyService* service = nullptr;
+  ConnectionState* connection = nullptr;
+  Operation* next = nullptr;  // In whichever OperationQueue holds it.
+  Operation* pool_prev = nullptr;
+  Operation* pool_next = nullptr;
+
+  // What was asked.
+  proto::memcache::Op op = proto::memcache::Op::kNoop;
+  proto::memcache::StoreMode mode = proto::memcache::StoreMode::kSet;
+  bool decrement = false;
+  bool value_too_large = false;
+  bool exclusive = false;  // Writes, so it runs alone on its key.
+  uint16_t want = 0;
+  uint32_t flags = 0;
+  std::optional<int64_t> exptime;
+  std::optional<uint64_t> cas;
+  uint64_t delta = 0;
+  uint64_t key_hash = 0;
+  std::string key;
+  absl::string_view body;  // The value to store: in the request, or in `buffer` once kept.
+  std::string buffer;      // The kept value to store; or the stored bytes that were read.
+
+  // Who is to be told: exactly one of the two.
+  std::optional<MemcacheReply> reply;
+  Gather* gather = nullptr;
+  uint32_t askers = 1;  // Places of the key in the gather's command.
+
+  // How far it is.
+  bool hit = false;
+  bool failed = false;
+  bool gone = false;                 // The exptime says that the item is not to exist.
+  uint32_t rounds = 0;               // Of read and conditional write.
+  uint8_t answers_due = 0;           // Of the two reads of a round.
+  uint64_t ttl_ms = 0;
+  int64_t admitted_ms = 0;           // When the command came in.
+  int64_t update_started_ms = 0;
+  bool updating = false;             // Past its connection's line, in the worker's line of updates.
+  bool timed_out = false;
+  uint64_t number = 0;               // The new value of a counter.
+  absl::string_view item_value;      // A hit: the tail of `buffer`.
+  uint32_t item_flags = 0;
+  uint64_t item_cas = 0;
+  momento::Error error;
+  momento::HashedGetResult read;
+  momento::TtlResult read_ttl;
+  proto::memcache::Status after = proto::memcache::Status::kError;  // Once the delete is done.
+};
+
+// A get of many keys.
+struct Gather {
+  void Reset();
+
+  std::optional<MemcacheReply> reply;
+  std::vector<Operation*> asked;   // In the order of the command; a key named twice is there twice.
+  std::vector<Operation*> owned;   // Each operation once.
+  size_t due = 0;
+  absl::flat_hash_map<absl::string_view, Operation*> by_key;
+  Gather* pool_prev = nullptr;
+  Gather* pool_next = nullptr;
+};
+
+// The keys of one GetBatch.
+struct BatchCall {
+  void Reset() { operations.clear(); }
+
+  std::vector<Operation*> operations;
+  BatchCall* pool_prev = nullptr;
+  BatchCall* pool_next = nullptr;
+};
+
+}  // namespace proxy

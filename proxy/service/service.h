@@ -1,0 +1,187 @@
+// memcached's commands, answered from Momento: the orchestrator of one cache on one worker.
+//
+// proxy/translate says what each command becomes; this says when. Within one connection, commands
+// on the same key take effect in the order sent: readers of a key overlap, a writer is alone
+// (key_lines.h), and flush_all waits for everything before it and holds everything after it. Commands
+// on different keys run at once. Keys of plain gets that arrive in one turn share GetBatch calls.
+//
+// Every request is answered exactly once, whatever the backend does. A connection that closes takes
+// nothing back: writes accepted from it run to their end. A command is one to three calls to the
+// backend, or rounds of three, each under the client's own deadline; when a call times out, the
+// commands that have waited a deadline behind it are answered with it instead of timing out one
+// after the other.
+//
+// What cannot be as in memcached, since Momento has no such calls:
+//   * delete in exact mode asks and then deletes; another client's write may fall in between;
+//   * append, prepend, incr and decr store with the time to live read a moment before, so a touch
+//     that falls in between is undone;
+//   * with balanced reads the service itself may answer a read with a value from just before a
+//     write; reads = "consistent" buys read-your-writes.
+//
+// One thread: the loop's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/random/random.h"
+#include "absl/strings/string_view.h"
+#include "config/momento.h"
+#include "config/server.h"
+#include "core/net/event_loop.h"
+#include "core/net/reply.h"
+#include "core/net/timer.h"
+#include "proto/memcache/request.h"
+#include "proto/memcache/response.h"
+#include "proxy/momento/client.h"
+#include "proxy/service/metrics.h"
+#include "proxy/service/operation.h"
+#include "proxy/service/pool.h"
+#include "proxy/translate/envelope.h"
+#include "proxy/translate/errors.h"
+#include "proxy/translate/ttl.h"
+
+namespace proxy {
+
+// Answers "stats": gets the words after it. Called on the worker's thread; must not block.
+using StatsSource = absl::AnyInvocable<proto::memcache::Response(absl::string_view argument)>;
+
+class ProxyService {
+ public:
+  using Request = proto::memcache::Request;
+  using Response = proto::memcache::Response;
+  using Reply = MemcacheReply;
+
+  // What a session holds of its connection. Move-only; may outlive the service.
+  class Connection {
+   public:
+    Connection(Connection&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+    Connection& operator=(Connection&& other) noexcept {
+      std::swap(state_, other.state_);
+      return *this;
+    }
+    ~Connection() {
+      if (state_ != nullptr) Unreference(state_);
+    }
+
+   private:
+    friend class ProxyService;
+    explicit Connection(ConnectionState* state) : state_(state) { ++state_->references; }
+    ConnectionState* state_;
+  };
+
+  // `client`, `loop` and `shared` outlive the service, and `client` calls nothing back once the
+  // service is gone.
+  ProxyService(momento::Client* client, const config::Cache& cache, const config::Server& server,
+               core::EventLoop* loop, CacheShared* shared, StatsSource stats);
+  ~ProxyService();
+  ProxyService(const ProxyService&) = delete;
+  ProxyService& operator=(const ProxyService&) = delete;
+
+  Connection Connect() { return Connection(new ConnectionState()); }
+  void Execute(Connection& connection, const Request& req, Reply reply);
+  // Fetches the keys collected in the turn and lets the client send.
+  void EndTurn();
+
+  // Operations that have not ended.
+  size_t in_flight() const { return operations_.used_count(); }
+
+ private:
+  friend struct Operation;
+  struct FlushTimer final : core::Timer {
+    explicit FlushTimer(ProxyService* s) : service(s) {}
+    void OnTimer() override { service->OnFlushDue(); }
+    ProxyService* service;
+    uint64_t generation = 0;
+  };
+
+  static void Unreference(ConnectionState* state);
+
+  // --- service.cc: taking a command in, and ending it ---
+  Operation* NewOperation(const Connection& connection, const Request& req, absl::string_view key);
+  void TakeGetMany(Connection& connection, const Request& req, Reply reply);
+  void TakeFlush(Connection& connection, const Request& req, Reply reply);
+  void Admit(Operation* op);
+  void EnterLine(Operation* op);
+  void Start(Operation* op);
+  void Leave(Operation* op);
+  void RunHeld(ConnectionState* connection);
+  void Keep(Operation* op);
+  void Free(Operation* op);
+  void Answer(Operation* op, Response rsp);
+  void Fail(Operation* op, const momento::Error& error, translate::Intent intent);
+  void Proceed(const Operation& before, Operation* ready);
+  void EndLate();
+  void OnFlushDue();
+
+  // --- reads.cc ---
+  void StartGet(Operation* op);
+  void SendGets();
+  void SendGroup(Operation* const* first, size_t count);
+  void OnBatch(BatchCall* batch, std::vector<momento::GetResult> results);
+  void OnGot(Operation* op, momento::GetResult result);
+  void OnGotHashed(Operation* op, momento::HashedGetResult result);
+  void TakeStored(Operation* op, std::string stored);
+  void TouchRead(Operation* op);
+  void EndGet(Operation* op);
+  void EndGather(Gather* gather);
+  void CountGet(const Operation& op);
+  proto::memcache::Item ItemOf(Operation* op) const;
+
+  // --- writes.cc ---
+  void StartStore(Operation* op);
+  void StartCas(Operation* op);
+  void StartTouch(Operation* op);
+  void StartDelete(Operation* op);
+  void Store(Operation* op, absl::string_view body, uint32_t flags,
+             std::optional<absl::string_view> expected,
+             momento::Callback<momento::StoreResult> done);
+  void OnStored(Operation* op, momento::StoreResult result);
+  void OnCasRead(Operation* op, momento::HashedGetResult found);
+  void OnCasStored(Operation* op, momento::StoreResult result);
+  void OnExists(Operation* op, momento::FoundResult result);
+  void OnDeleteRead(Operation* op, momento::HashedGetResult found);
+  void Delete(Operation* op, proto::memcache::Status after, bool must_succeed);
+  void SetTtl(Operation* op);
+
+  // --- updates.cc: append, prepend, incr, decr ---
+  void StartUpdate(Operation* op);
+  void ReadForUpdate(Operation* op);
+  void OnUpdateRead(Operation* op);
+  void StoreUpdate(Operation* op, const translate::Unwrapped& old);
+  void OnUpdated(Operation* op, momento::StoreResult result);
+  void RetryUpdate(Operation* op);
+  void FailUpdate(Operation* op, const momento::Error& error, translate::Intent intent);
+  void EndUpdate(Operation* op, Response rsp);
+
+  momento::Client* const client_;
+  const config::Cache cache_;
+  const translate::TtlRules ttl_rules_;
+  const uint64_t value_bytes_max_;
+  const int64_t deadline_ms_;
+  core::EventLoop* const loop_;
+  CacheShared* const shared_;
+  StatsSource stats_;
+  absl::InsecureBitGen random_;
+  const uint64_t hash_seed_;
+
+  bool turn_open_ = false;  // EndTurn() is still to come in this turn.
+  std::vector<Operation*> gets_;  // To be fetched at the end of the turn.
+  std::vector<absl::string_view> batch_keys_;  // Of the call being made.
+  // Updates of one key from any connection of this worker go one after the other: they would only
+  // make each other's conditional store fail.
+  KeyLines updates_;
+  // To be answered with a timeout without a call; see Proceed().
+  std::vector<Operation*> late_;
+  bool ending_late_ = false;
+  FlushTimer flush_timer_{this};
+  Pool<Operation> operations_;
+  Pool<Gather> gathers_;
+  Pool<BatchCall> batches_;
+};
+
+}  // namespace proxy

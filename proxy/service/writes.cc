@@ -1,0 +1,185 @@
+// set, add, replace, cas, touch, delete. See service.h.
+//
+// An item that is to be gone at once (a negative or past exptime) cannot be stored: Momento wants a
+// life of at least a millisecond. A set becomes a delete. A conditional store keeps its condition by
+// storing for that millisecond, and the delete that follows makes it certain.
+#include "proxy/service/service.h"
+#include "proxy/translate/cas.h"
+
+namespace proxy {
+
+using proto::memcache::Response;
+using proto::memcache::Status;
+using proto::memcache::StoreMode;
+using translate::Intent;
+
+// Works out the life of the item from its exptime.
+void ProxyService::SetTtl(Operation* op) {
+  const translate::Ttl ttl =
+      translate::TtlOf(op->exptime.value_or(0), ttl_rules_, loop_->clock().WallNs());
+  op->gone = ttl.gone;
+  op->ttl_ms = ttl.ms;
+  if (ttl.clamped) shared_->metrics.ttl_clamped.Add();
+}
+
+void ProxyService::StartStore(Operation* op) {
+  shared_->metrics.store.Add();
+  if (op->value_too_large) return Delete(op, Status::kTooLarge, /*must_succeed=*/false);
+  if (op->mode == StoreMode::kAppend || op->mode == StoreMode::kPrepend) return StartUpdate(op);
+  SetTtl(op);
+  if (op->cas.has_value()) return StartCas(op);
+
+  auto done = [op](momento::StoreResult result) {
+    op->service->OnStored(op, std::move(result));
+  };
+  if (op->mode == StoreMode::kSet) {
+    if (op->gone) return Delete(op, Status::kStored, /*must_succeed=*/true);
+    return Store(op, op->body, op->flags, std::nullopt, done);
+  }
+  const momento::Condition condition =
+      op->mode == StoreMode::kAdd ? momento::Condition::kAbsent : momento::Condition::kPresent;
+  const translate::EnvelopePrefix prefix =
+      translate::Wrap(cache_.envelope, op->flags, op->body, absl::Uniform<uint64_t>(random_));
+  client_->SetIf(op->key, prefix.view(), op->body, op->ttl_ms, condition, done);
+}
+
+// The one place that stores on a hash or without a condition. Exact mode keeps to the conditional
+// family throughout: the service leaves a mix with plain writes undefined.
+void ProxyService::Store(Operation* op, absl::string_view body, uint32_t flags,
+                         std::optional<absl::string_view> expected,
+                         momento::Callback<momento::StoreResult> done) {
+  const translate::EnvelopePrefix prefix =
+      translate::Wrap(cache_.envelope, flags, body, absl::Uniform<uint64_t>(random_));
+  const bool token_wanted = (op->want & proto::memcache::kWantCas) != 0;
+  if (cache_.writes == config::Cache::Writes::kPlain && !expected.has_value() && !token_wanted) {
+    return client_->Set(op->key, prefix.view(), body, op->ttl_ms, std::move(done));
+  }
+  client_->SetIfHash(op->key, prefix.view(), body, op->ttl_ms, expected, std::move(done));
+}
+
+void ProxyService::OnStored(Operation* op, momento::StoreResult result) {
+  if (!result.error.ok()) {
+    // memcached drops the old item when a set is too large for it.
+    if (op->mode == StoreMode::kSet && translate::IsTooLarge(result.error)) {
+      shared_->metrics.failed.Add();
+      return Delete(op, Status::kTooLarge, /*must_succeed=*/false);
+    }
+    return Fail(op, result.error, Intent::kWrite);
+  }
+  if (!result.stored) {
+    if (op->mode != StoreMode::kSet) return Answer(op, Response(Status::kNotStored));
+    momento::Error error;  // An unconditional store that did not store.
+    error.code = momento::Code::kInternal;
+    return Fail(op, error, Intent::kWrite);
+  }
+  if (op->gone) return Delete(op, Status::kStored, /*must_succeed=*/false);
+  Response rsp(Status::kStored);
+  if ((op->want & proto::memcache::kWantCas) != 0) rsp.number = translate::CasToken(result.hash);
+  Answer(op, std::move(rsp));
+}
+
+void ProxyService::StartCas(Operation* op) {
+  Keep(op);
+  client_->GetWithHash(op->key, [op](momento::HashedGetResult found) {
+    op->service->OnCasRead(op, std::move(found));
+  });
+}
+
+void ProxyService::OnCasRead(Operation* op, momento::HashedGetResult found) {
+  Metrics& metrics = shared_->metrics;
+  if (!found.error.ok()) return Fail(op, found.error, Intent::kRead);
+  if (!found.hit || !translate::Unwrap(cache_.envelope, found.value).has_value()) {
+    metrics.cas_miss.Add();
+    return Answer(op, Response(Status::kNotFound));
+  }
+  if (translate::CasToken(found.hash) != *op->cas) {
+    metrics.cas_badval.Add();
+    return Answer(op, Response(Status::kExists));
+  }
+  if (!turn_open_) loop_->KeepAwake();
+  Store(op, op->body, op->flags, absl::string_view(found.hash),
+        [op](momento::StoreResult result) { op->service->OnCasStored(op, std::move(result)); });
+}
+
+void ProxyService::OnCasStored(Operation* op, momento::StoreResult result) {
+  if (!result.error.ok()) return Fail(op, result.error, Intent::kWrite);
+  if (!result.stored) {  // Another writer came between.
+    shared_->metrics.cas_badval.Add();
+    return Answer(op, Response(Status::kExists));
+  }
+  shared_->metrics.cas_hit.Add();
+  if (op->gone) return Delete(op, Status::kStored, /*must_succeed=*/false);
+  Response rsp(Status::kStored);
+  if ((op->want & proto::memcache::kWantCas) != 0) rsp.number = translate::CasToken(result.hash);
+  Answer(op, std::move(rsp));
+}
+
+void ProxyService::StartTouch(Operation* op) {
+  SetTtl(op);
+  client_->UpdateTtl(op->key, op->ttl_ms, [op](momento::FoundResult result) {
+    ProxyService* service = op->service;
+    Metrics& metrics = service->shared_->metrics;
+    metrics.touch.Add();
+    const bool found = result.error.ok() && result.found;
+    (found ? metrics.touch_hit : metrics.touch_miss).Add();
+    if (!result.error.ok()) return service->Fail(op, result.error, Intent::kWrite);
+    if (!found) return service->Answer(op, Response(Status::kNotFound));
+    if (op->gone) return service->Delete(op, Status::kTouched, /*must_succeed=*/false);
+    service->Answer(op, Response(Status::kTouched));
+  });
+}
+
+void ProxyService::StartDelete(Operation* op) {
+  if (op->cas.has_value()) {
+    return client_->GetWithHash(op->key, [op](momento::HashedGetResult found) {
+      op->service->OnDeleteRead(op, std::move(found));
+    });
+  }
+  if (cache_.delete_reply == config::Cache::DeleteReply::kFast) {
+    return Delete(op, Status::kDeleted, /*must_succeed=*/true);
+  }
+  client_->KeyExists(op->key, [op](momento::FoundResult result) {
+    op->service->OnExists(op, std::move(result));
+  });
+}
+
+// A balanced read may not know of a key just written, so its "no" is not trusted with the delete.
+void ProxyService::OnExists(Operation* op, momento::FoundResult result) {
+  if (!result.error.ok()) return Fail(op, result.error, Intent::kRead);
+  if (result.found) return Delete(op, Status::kDeleted, /*must_succeed=*/true);
+  if (cache_.reads == config::Cache::Reads::kConsistent) {
+    shared_->metrics.delete_miss.Add();
+    return Answer(op, Response(Status::kNotFound));
+  }
+  Delete(op, Status::kNotFound, /*must_succeed=*/true);
+}
+
+// Momento has no conditional delete: what is written between the two calls is deleted too.
+void ProxyService::OnDeleteRead(Operation* op, momento::HashedGetResult found) {
+  if (!found.error.ok()) return Fail(op, found.error, Intent::kRead);
+  if (!found.hit) {
+    shared_->metrics.delete_miss.Add();
+    return Answer(op, Response(Status::kNotFound));
+  }
+  if (translate::CasToken(found.hash) != *op->cas) return Answer(op, Response(Status::kExists));
+  Delete(op, Status::kDeleted, /*must_succeed=*/true);
+}
+
+// Deletes, then answers `after`; a failure is answered instead if the delete is what was asked.
+void ProxyService::Delete(Operation* op, Status after, bool must_succeed) {
+  if (!turn_open_) loop_->KeepAwake();
+  op->after = after;
+  client_->Delete(op->key, [op, must_succeed](momento::DoneResult result) {
+    ProxyService* service = op->service;
+    if (!result.error.ok() && must_succeed) {
+      return service->Fail(op, result.error, Intent::kWrite);
+    }
+    Metrics& metrics = service->shared_->metrics;
+    if (op->op == proto::memcache::Op::kDelete) {
+      (op->after == Status::kDeleted ? metrics.delete_hit : metrics.delete_miss).Add();
+    }
+    service->Answer(op, Response(op->after));
+  });
+}
+
+}  // namespace proxy

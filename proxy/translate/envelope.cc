@@ -1,0 +1,93 @@
+// See envelope.h for the layout.
+#include "proxy/translate/envelope.h"
+
+#include <cstring>
+
+#include "absl/strings/match.h"
+#include "core/base/check.h"
+
+namespace proxy::translate {
+namespace {
+
+constexpr absl::string_view kMagic("\xF5MP", 3);
+constexpr char kMarkFlags = 0x01;
+constexpr char kMarkNonce = 0x02;
+constexpr size_t kMarkBytes = 4;  // The magic and the version.
+constexpr size_t kNonceBytes = 8;
+constexpr size_t kFlagsBytes = 4;
+static_assert(kMarkBytes + kNonceBytes + kFlagsBytes == 16, "EnvelopePrefix::kBytesMax");
+
+uint32_t ReadFlags(absl::string_view bytes) {
+  uint32_t flags = 0;
+  for (size_t i = 0; i < kFlagsBytes; ++i) flags = flags << 8 | static_cast<uint8_t>(bytes[i]);
+  return flags;
+}
+
+// The value behind `skip` bytes and the flags that end there.
+Unwrapped Behind(absl::string_view stored, size_t skip) {
+  return Unwrapped{stored.substr(skip), ReadFlags(stored.substr(skip - kFlagsBytes))};
+}
+
+Unwrapped UnwrapMarked(absl::string_view stored) {
+  constexpr size_t kFlagsForm = kMarkBytes + kFlagsBytes;
+  constexpr size_t kNonceForm = kMarkBytes + kNonceBytes + kFlagsBytes;
+  if (stored.size() > kMagic.size() && absl::StartsWith(stored, kMagic)) [[unlikely]] {
+    const char mark = stored[kMagic.size()];
+    if (mark == kMarkFlags && stored.size() >= kFlagsForm) return Behind(stored, kFlagsForm);
+    if (mark == kMarkNonce && stored.size() >= kNonceForm) return Behind(stored, kNonceForm);
+  }
+  return Unwrapped{stored, 0};
+}
+
+}  // namespace
+
+void EnvelopePrefix::Append(absl::string_view bytes) {
+  CHECK(size_ + bytes.size() <= kBytesMax);
+  std::memcpy(bytes_.data() + size_, bytes.data(), bytes.size());
+  size_ = static_cast<uint8_t>(size_ + bytes.size());
+}
+
+void EnvelopePrefix::AppendBigEndian(uint64_t value, int bytes) {
+  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
+    const char byte = static_cast<char>(value >> shift & 0xff);
+    Append(absl::string_view(&byte, 1));
+  }
+}
+
+EnvelopePrefix Wrap(EnvelopeForm form, uint32_t flags, absl::string_view value, uint64_t nonce) {
+  EnvelopePrefix prefix;
+  switch (form) {
+    case EnvelopeForm::kRaw:
+      return prefix;
+    case EnvelopeForm::kFlags4:
+      break;
+    case EnvelopeForm::kTransparent:
+      if (flags == 0 && !absl::StartsWith(value, kMagic)) [[likely]] return prefix;
+      prefix.Append(kMagic);
+      prefix.Append(absl::string_view(&kMarkFlags, 1));
+      break;
+    case EnvelopeForm::kNonce:
+      prefix.Append(kMagic);
+      prefix.Append(absl::string_view(&kMarkNonce, 1));
+      prefix.AppendBigEndian(nonce, kNonceBytes);
+      break;
+  }
+  prefix.AppendBigEndian(flags, kFlagsBytes);
+  return prefix;
+}
+
+std::optional<Unwrapped> Unwrap(EnvelopeForm form, absl::string_view stored) {
+  switch (form) {
+    case EnvelopeForm::kRaw:
+      return Unwrapped{stored, 0};
+    case EnvelopeForm::kFlags4:
+      if (stored.size() < kFlagsBytes) return std::nullopt;
+      return Behind(stored, kFlagsBytes);
+    case EnvelopeForm::kTransparent:
+    case EnvelopeForm::kNonce:
+      break;
+  }
+  return UnwrapMarked(stored);
+}
+
+}  // namespace proxy::translate

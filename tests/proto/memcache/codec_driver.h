@@ -1,0 +1,124 @@
+// Plays a session for a text codec: keeps the unread input, feeds it in the pieces a test chooses,
+// and writes down each outcome as a short line, so that tables of cases can be read at a glance:
+//
+//   get(a,b)               a request; gets gat gats likewise        set(k) f=1 t=60 v=abc noreply
+//   incr(k) d=5            and the fields its verb has              !ERROR   a rejection
+//   !                      a silent rejection                       !close   ... that hangs up
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "core/base/check.h"
+#include "proto/memcache/text_codec.h"
+
+namespace proto::memcache {
+
+inline std::string Describe(const Request& req) {
+  std::string line(VerbName(req.verb));
+  if (!req.keys.empty()) absl::StrAppend(&line, "(", absl::StrJoin(req.keys, ","), ")");
+  if (req.op == Op::kStore && !req.value_too_large) absl::StrAppend(&line, " f=", req.flags);
+  if (req.exptime) absl::StrAppend(&line, " t=", *req.exptime);
+  if (req.cas) absl::StrAppend(&line, " c=", *req.cas);
+  if (req.op == Op::kArithmetic) absl::StrAppend(&line, " d=", req.delta);
+  if (req.value_too_large) absl::StrAppend(&line, " too large");
+  if (req.op == Op::kStore && !req.value_too_large) absl::StrAppend(&line, " v=", req.value);
+  if (!req.argument.empty()) absl::StrAppend(&line, " [", req.argument, "]");
+  if (req.noreply) absl::StrAppend(&line, " noreply");
+  return line;
+}
+
+class CodecDriver {
+ public:
+  explicit CodecDriver(Limits limits = {}) : codec_(limits) {}
+
+  // Whether to call Parse although fewer bytes than it needs are there; a session would not.
+  void set_impatient(bool impatient) { impatient_ = impatient; }
+
+  // More input arrives. Ignored once the connection is over.
+  void Feed(absl::string_view piece) {
+    if (over_) return;
+    unread_.append(piece.data(), piece.size());
+    while (!over_ && ParseOnce()) {
+    }
+  }
+
+  const std::vector<std::string>& outcomes() const { return outcomes_; }
+  const std::string& unread() const { return unread_; }
+  bool over() const { return over_; }
+  size_t need() const { return need_; }
+
+  std::string Joined() const { return absl::StrJoin(outcomes_, "; "); }
+
+ private:
+  // Returns whether there may be more to parse.
+  bool ParseOnce() {
+    const bool enough = unread_.size() >= need_;
+    if (unread_.empty() || (!enough && !impatient_)) return false;
+    const core::ParseResult result = codec_.Parse(unread_, &req_);
+    CHECK(result.consumed <= unread_.size());
+    CHECK(enough || result.status == core::ParseStatus::kNeedMore);
+    CHECK(result.status == core::ParseStatus::kNeedMore || result.consumed > 0);
+    Note(result);
+    unread_.erase(0, result.consumed);
+    need_ = result.need;
+    if (result.status != core::ParseStatus::kNeedMore) return true;
+    CHECK(result.need == 0 || result.need > unread_.size());
+    return false;
+  }
+
+  void Note(const core::ParseResult& result) {
+    switch (result.status) {
+      case core::ParseStatus::kNeedMore:
+        return;
+      case core::ParseStatus::kComplete:
+        outcomes_.push_back(Describe(req_));
+        return;
+      case core::ParseStatus::kQuit:
+        outcomes_.push_back("quit");
+        over_ = true;
+        return;
+      case core::ParseStatus::kInvalid: {
+        core::OutBuffer out;
+        TextCodec::Compose(TextCodec::ContextOf(req_), TextCodec::Rejection(req_), &out);
+        const std::string reply = out.ToString();
+        outcomes_.push_back(
+            absl::StrCat("!", absl::StripSuffix(reply, "\r\n"), result.close ? "close" : ""));
+        over_ = result.close;
+        return;
+      }
+    }
+  }
+
+  TextCodec codec_;
+  Request req_;
+  std::string unread_;
+  std::vector<std::string> outcomes_;
+  size_t need_ = 0;
+  bool over_ = false;
+  bool impatient_ = false;
+};
+
+// The outcomes of `wire` arriving in pieces of `step` bytes.
+inline std::vector<std::string> OutcomesInSteps(absl::string_view wire, size_t step,
+                                                bool impatient = false, Limits limits = {}) {
+  CodecDriver driver(limits);
+  driver.set_impatient(impatient);
+  for (size_t at = 0; at < wire.size(); at += step) driver.Feed(wire.substr(at, step));
+  return driver.outcomes();
+}
+
+// The outcomes of `wire` arriving in two pieces.
+inline std::vector<std::string> OutcomesCutAt(absl::string_view wire, size_t cut,
+                                              Limits limits = {}) {
+  CodecDriver driver(limits);
+  driver.Feed(wire.substr(0, cut));
+  driver.Feed(wire.substr(cut));
+  return driver.outcomes();
+}
+
+}  // namespace proto::memcache
