@@ -201,7 +201,7 @@ def products_are_cmake_products():
 
 def dockerignore():
     ignored = (ROOT / ".dockerignore").read_text().split("\n")
-    for path in [".git", "build", "**/*secret*"]:
+    for path in [".git", "build", "**/secret*.yaml", "**/*.env"]:
         assert path in ignored, f"{path} reaches the build context"
     for path in ["config", "core", "proto", "cache", "proxy", ".ci", "deploy",
                  "CMakeLists.txt", "CMakePresets.json", "deploy/image_root.sh"]:

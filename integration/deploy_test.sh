@@ -5,4 +5,5 @@
 #
 # Without BIN_DIR what needs our binaries is left out, and said so. The last line is
 # "N passed, N failed".
-exec python3 "$(dirname "$0")/deploy_test.py" "$@"
+# Debian's own interpreter: the one that has Debian's yaml.
+exec /usr/bin/python3 "$(dirname "$0")/deploy_test.py" "$@"
