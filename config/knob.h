@@ -1,5 +1,5 @@
 // What a knob may be. Every section has one Visit() with a row a knob; the same row parses it,
-// prints it and documents it (config/loader.h has the three visitors).
+// prints it and documents it (reader.h, printer.h, describer.h and names.h are the visitors).
 //
 //   v.Text(name, std::string*, sentence)              v.Secret(...)  printed as "***"
 //   v.Bool(name, bool*, sentence)
@@ -7,6 +7,7 @@
 //   v.Port(name, uint16_t*, sentence)                 0..65535, integer or decimal string
 //   v.Size(name, uint64_t*, min, max, sentence)       bytes; "64MB", "16KB", plain integer
 //   v.Duration(name, absl::Duration*, min, max, sentence)   "200ms", "1.5s", "10m", "1h"
+//   v.Ttl(...)                                        a Duration that also takes plain seconds
 //   v.Choice(name, Enum*, kNames, sentence)           kNames[i] spells enum value i
 //   v.Section(name, Struct*, sentence)                a [table]
 //   v.List(name, std::vector<Struct>*, sentence)      a [[table array]]

@@ -12,8 +12,8 @@ struct Log {
   static constexpr std::array<absl::string_view, 5> kLevels = {"trace", "debug", "info", "warning",
                                                                "error"};
   Level level = Level::kInfo;
-  std::string file;              // Empty: stderr.
-  uint32_t queue_lines = 4096;   // Past it the oldest waiting line is dropped and counted.
+  std::string file;             // Empty: stderr.
+  uint32_t queue_lines = 4096;  // Past it the oldest waiting line is dropped and counted.
 
   template <class V>
   void Visit(V& v) {

@@ -80,10 +80,10 @@ struct Cache {
     v.Text("host", &host, "address to listen on for memcache clients");
     v.Port("port", &port, "port to listen on; 0 picks a free one and logs it");
     v.Text("cache_name", &cache_name, "name of the Momento cache; required");
-    v.Duration("default_ttl", &default_ttl, absl::Milliseconds(1), absl::Seconds(4294967),
-               "life of an item stored with exptime 0, which Momento cannot keep for ever");
-    v.Duration("max_ttl", &max_ttl, absl::Milliseconds(1), absl::Hours(24 * 365 * 10),
-               "longest life the service accepts; a longer one is shortened to it and counted");
+    v.Ttl("default_ttl", &default_ttl, absl::Milliseconds(1), absl::Seconds(4294967),
+          "life of an item stored with exptime 0, which Momento cannot keep for ever");
+    v.Ttl("max_ttl", &max_ttl, absl::Milliseconds(1), absl::Hours(24 * 365 * 10),
+          "longest life the service accepts; a longer one is shortened to it and counted");
     v.Int("connections", &connections, 1, 1024,
           "connections to the service, spread over the workers; each has at least one");
     v.Choice("envelope", &envelope, kEnvelopes, "how flags travel with a value");

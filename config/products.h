@@ -14,11 +14,11 @@ namespace config {
 // What momento_local serves over gRPC; embedded by momento_proxy --local.
 struct Local {
   std::string host = "127.0.0.1";
-  uint16_t port = 8080;      // momento-local's port.
-  std::string token;         // Empty: any authorization is accepted.
+  uint16_t port = 8080;  // momento-local's port.
+  std::string token;     // Empty: any authorization is accepted.
   bool create_unknown = false;
-  uint64_t item_size_max = 4883 * kKB;             // What the service reports.
-  absl::Duration ttl_max = absl::Hours(24);        // Likewise.
+  uint64_t item_size_max = 4883 * kKB;       // What the service reports.
+  absl::Duration ttl_max = absl::Hours(24);  // Likewise.
   uint32_t caches_max = 64;
   // Faults, for tests.
   uint32_t fault_error_percent = 0;
@@ -36,8 +36,8 @@ struct Local {
     v.Secret("token", &token, "authorization every call must carry; empty accepts any");
     v.Bool("create_unknown", &create_unknown, "create a cache at its first use");
     v.Size("item_size_max", &item_size_max, kKB, 128 * kMB, "longest key plus value");
-    v.Duration("ttl_max", &ttl_max, absl::Milliseconds(1), absl::Hours(24 * 365 * 10),
-               "longest TTL accepted");
+    v.Ttl("ttl_max", &ttl_max, absl::Milliseconds(1), absl::Hours(24 * 365 * 10),
+          "longest TTL accepted");
     v.Int("caches_max", &caches_max, 1, 10'000, "caches that may exist at once");
     v.Int("fault_error_percent", &fault_error_percent, 0, 100, "calls that fail, of a hundred");
     v.Text("fault_error", &fault_error, "status of those calls, in kebab-case");
@@ -47,12 +47,14 @@ struct Local {
                "uniform extra delay on top");
     v.Int("fault_delay_percent", &fault_delay_percent, 0, 100, "calls delayed, of a hundred");
     v.Int("fault_reset_percent", &fault_reset_percent, 0, 100,
-          "calls, of a hundred, whose stream is reset without a status");
+          "calls, of a hundred, whose connection is reset without a status");
     v.Int("fault_seed", &fault_seed, 0, ~0u, "seed of the fault dice");
   }
 };
 
 struct MomentoProxy {
+  static constexpr absl::string_view kName = "momento_proxy";
+
   Server server;
   Admin admin;
   Log log;
@@ -74,6 +76,8 @@ struct MomentoProxy {
 };
 
 struct Segcache {
+  static constexpr absl::string_view kName = "segcache";
+
   Server server;
   Listener listen{.host = "127.0.0.1", .port = 12321};  // Pelikan's data port.
   Admin admin;
@@ -91,6 +95,8 @@ struct Segcache {
 };
 
 struct Pingserver {
+  static constexpr absl::string_view kName = "pingserver";
+
   Server server;
   Listener listen{.host = "127.0.0.1", .port = 12321};
   Admin admin;
@@ -106,6 +112,8 @@ struct Pingserver {
 };
 
 struct MomentoLocal {
+  static constexpr absl::string_view kName = "momento_local";
+
   Local local;
   Admin admin;
   Log log;

@@ -11,7 +11,7 @@ struct Server {
   uint32_t backlog = 1024;            // memcached's -b default.
   absl::Duration idle_timeout = absl::ZeroDuration();  // Zero: never, memcached's default.
   absl::Duration drain_timeout = absl::Seconds(10);    // Below Kubernetes' 30 s grace period.
-  uint32_t in_flight_max = 1024;      // Unanswered requests a connection may have.
+  uint32_t in_flight_max = 1024;                       // Unanswered requests a connection may have.
   uint64_t output_max = 4 * kMB;      // Unsent reply bytes at which a connection stops being read.
   uint64_t value_size_max = 1 * kMB;  // memcached's -I default.
 
