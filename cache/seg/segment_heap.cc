@@ -394,8 +394,9 @@ void SegmentHeap::ReclaimDead(int64_t now_ms) {
 
 void SegmentHeap::Flush() {
   core::MutexLock lock(mu_);
-  // Tails opened before stay open, but AppendToTail() adds nothing to them any more.
-  floor_.store(next_sequence_, std::memory_order_seq_cst);
+  // Tails opened before stay open, but AppendToTail() adds nothing to them any more. The floor moves
+  // even if nothing was opened since the last flush: writes under way tell by it.
+  floor_.store(++next_sequence_, std::memory_order_seq_cst);
 }
 
 SegmentHeap::Usage SegmentHeap::usage() const {

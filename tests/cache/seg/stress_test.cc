@@ -178,7 +178,7 @@ TEST_F(StressTest, NoWriteCarriesABeforeAcrossAFlush) {
   Open(8 << 20, 64 << 10);
   std::atomic<uint64_t> generation{1};
   std::atomic<bool> done{false};
-  std::thread flusher([&] {
+  const auto flush = [&] {
     for (int i = 0; i < 2000; ++i) {
       // Everything written under the old generation is written before the flush.
       generation.fetch_add(1, std::memory_order_seq_cst);
@@ -191,7 +191,10 @@ TEST_F(StressTest, NoWriteCarriesABeforeAcrossAFlush) {
       // The value was copied on from an item that a flush had to forget.
       ASSERT_GE(value, floor);
     }
-    done.store(true);
+  };
+  std::thread flusher([&] {
+    flush();
+    done.store(true);  // After a failure too, or the writer never ends.
   });
   std::thread writer([&] {
     while (!done.load()) {
