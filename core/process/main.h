@@ -33,7 +33,7 @@ int Main(int argc, char** argv, const Program<Product>& program) {
   if (start.action == Action::kExit) return PrintAndExitCode(start.out, start.err, start.exit_code);
   if (start.action == Action::kDescribeMetrics) {
     Registry registry;
-    const ProcessMetrics process_metrics(&registry, Product::kName, MP_VERSION);
+    const ProcessMetrics process_metrics(&registry, std::string(Product::kName), MP_VERSION);
     program.metrics(&registry);
     return PrintAndExitCode(registry.Describe(), "", 0);
   }
