@@ -41,7 +41,7 @@ proto::memcache::StatsSettings Settings(const config::Segcache& c, int workers, 
           .evictions = c.seg.eviction != config::Seg::Eviction::kNone,
           .num_threads = static_cast<uint64_t>(workers),
           .tcp_backlog = c.server.backlog,
-          .item_size_max = c.server.value_size_max,
+          .item_size_max = c.server.item_size_max,
           .flush_enabled = true,
           .idle_timeout =
               static_cast<uint64_t>(absl::ToInt64Seconds(c.server.idle_timeout))};
@@ -59,7 +59,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
   MemcacheServer* serving = nullptr;
   cache::MemcacheShared shared(
       engine.get(), &clock, process.metrics(),
-      {.value_bytes_max = c.server.value_size_max,
+      {.item_bytes_max = c.server.item_size_max,
        .flush_enabled = true,
        .settings = Settings(c, pool.size(), c.listen.port)},
       [&](proto::memcache::StatsNumbers* out) {
@@ -72,7 +72,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
       const std::unique_ptr<MemcacheServer> server,
       MemcacheServer::Create(
           c.server, c.listen, "memcache", &pool, process.metrics(), &connections,
-          proto::memcache::TextCodec({.value_bytes_max = c.server.value_size_max}),
+          proto::memcache::TextCodec({.item_bytes_max = c.server.item_size_max}),
           [&](core::Worker&) { return std::make_unique<cache::MemcacheService>(&shared); }));
   serving = server.get();
   Housekeeping housekeeping(engine.get(), &pool.worker(0).loop);

@@ -13,7 +13,7 @@ struct Server {
   absl::Duration drain_timeout = absl::Seconds(10);    // Below Kubernetes' 30 s grace period.
   uint32_t in_flight_max = 1024;                       // Unanswered requests a connection may have.
   uint64_t output_max = 4 * kMB;      // Unsent reply bytes at which a connection stops being read.
-  uint64_t value_size_max = 1 * kMB;  // memcached's -I default.
+  uint64_t item_size_max = 1 * kMB;   // memcached's -I default.
 
   template <class V>
   void Visit(V& v) {
@@ -29,8 +29,9 @@ struct Server {
           "unanswered requests per connection before it is no longer read");
     v.Size("output_max", &output_max, 16 * kKB, kGB,
            "unsent reply bytes per connection before it is no longer read");
-    v.Size("value_size_max", &value_size_max, 1, 128 * kMB,
-           "longest value accepted; a longer one is swallowed and refused");
+    v.Size("item_size_max", &item_size_max, kKB, 128 * kMB,
+           "largest item accepted, as memcached counts it (key, value and 59 bytes); a larger one is "
+           "swallowed and refused");
   }
 };
 

@@ -142,7 +142,7 @@ def test_every_status_is_a_reply_and_the_connection_stays():
 
 def test_too_large_for_the_service_is_told_apart_from_rate_limits():
     with local() as (_, backend), \
-            proxy_on(backend, flags=("--set", "server.value_size_max=8MB")) as (_, port):
+            proxy_on(backend, flags=("--set", "server.item_size_max=8MB")) as (_, port):
         client = Client(port, timeout=30)
         assert client.set(b"k", b"x" * 5_500_000) == b"SERVER_ERROR object too large for cache"
         assert client.set(b"k", b"x" * 4_900_000) == b"STORED"

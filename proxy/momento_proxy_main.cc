@@ -94,7 +94,7 @@ class CacheFront {
         MemcacheServer::Create(
             limits, {.host = cache_.host, .port = cache_.port}, cache_.cache_name, &shared_.pool,
             shared_.process.metrics(), &shared_.connections,
-            proto::memcache::TextCodec({.value_bytes_max = limits.value_size_max}),
+            proto::memcache::TextCodec({.item_bytes_max = limits.item_size_max}),
             [this](core::Worker& worker) { return MakeService(worker); }));
     return absl::OkStatus();
   }
@@ -181,7 +181,7 @@ proto::memcache::StatsSettings CacheFront::Settings() const {
           .evictions = false,
           .num_threads = static_cast<uint64_t>(shared_.pool.size()),
           .tcp_backlog = s.backlog,
-          .item_size_max = s.value_size_max,
+          .item_size_max = s.item_size_max,
           .flush_enabled = cache_.flush_all,
           .idle_timeout = static_cast<uint64_t>(absl::ToInt64Seconds(s.idle_timeout))};
 }

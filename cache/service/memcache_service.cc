@@ -161,7 +161,8 @@ MemcacheService::Response MemcacheService::StoreIf(const Request& req, Life life
       return void(refused = Status::kNotStored);
     }
     if (extends) {
-      if (found.value().size() + req.value.size() > shared_.options().value_bytes_max) {
+      if (proto::memcache::ItemBytes(req.key().size(), found.value().size() + req.value.size(),
+                                     found.flags()) > shared_.options().item_bytes_max) {
         return void(refused = Status::kNotStored);
       }
       const bool append = req.mode == StoreMode::kAppend;

@@ -31,7 +31,7 @@ using MemcacheStatsSource = absl::AnyInvocable<void(proto::memcache::StatsNumber
 
 struct MemcacheOptions {
   // Longest value of an item; appends stop at it. The codec limits what is sent at once.
-  uint64_t value_bytes_max = 1 << 20;
+  uint64_t item_bytes_max = 1 << 20;
   bool flush_enabled = true;  // Off: flush_all is refused, as by memcached -F.
   proto::memcache::StatsSettings settings;
 };

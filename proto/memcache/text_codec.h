@@ -27,7 +27,7 @@
 namespace proto::memcache {
 
 struct Limits {
-  size_t value_bytes_max = 1024 * 1024;  // config::Server::value_size_max. memcached's -I default.
+  uint64_t item_bytes_max = 1024 * 1024;  // config::Server::item_size_max, as ItemBytes() counts.
 };
 
 // One connection's codec; see core/net/codec.h for the contract of the methods. One thread.

@@ -331,7 +331,7 @@ ParseResult TextCodec::ParseStore(absl::string_view in, size_t line_bytes, absl:
   req->keys.push_back(words.word[0]);
 
   const size_t value_bytes = length;
-  if (value_bytes > limits_.value_bytes_max) {
+  if (ItemBytes(req->key().size(), value_bytes, req->flags) > limits_.item_bytes_max) {
     return BeginSwallow(in, line_bytes, value_bytes + kBlockEndBytes, req);
   }
   const size_t all_bytes = line_bytes + value_bytes + kBlockEndBytes;

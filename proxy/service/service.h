@@ -161,7 +161,7 @@ class ProxyService {
   momento::Client* const client_;
   const config::Cache cache_;
   const translate::TtlRules ttl_rules_;
-  const uint64_t value_bytes_max_;
+  const uint64_t item_bytes_max_;
   const int64_t deadline_ms_;
   core::EventLoop* const loop_;
   CacheShared* const shared_;

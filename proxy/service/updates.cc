@@ -80,7 +80,8 @@ void ProxyService::StoreUpdate(Operation* op, const translate::Unwrapped& old) {
     changed = proto::memcache::CounterText(op->number, old.value.size());
   } else {
     // What memcached answers when the joined value does not fit; the old one stays.
-    if (old.value.size() + op->body.size() > value_bytes_max_) {
+    if (proto::memcache::ItemBytes(op->key.size(), old.value.size() + op->body.size(), old.flags) >
+        item_bytes_max_) {
       return EndUpdate(op, Response(Status::kNotStored));
     }
     const bool append = op->mode == StoreMode::kAppend;

@@ -215,7 +215,7 @@ TEST_F(MemcacheServiceTest, AppendAndPrependKeepFlagsAndLife) {
 }
 
 TEST_F(MemcacheServiceTest, AppendPastTheLimitIsNotStored) {
-  Open({.value_bytes_max = 10, .flush_enabled = true, .settings = {}});
+  Open({.item_bytes_max = 59 + 1 + 10, .flush_enabled = true, .settings = {}});
   Set("k", "12345678");
   EXPECT_EQ(Store(StoreMode::kAppend, "k", "9a"), Status::kStored);
   EXPECT_EQ(Store(StoreMode::kAppend, "k", "b"), Status::kNotStored);
@@ -438,7 +438,7 @@ TEST_F(MemcacheServiceTest, FlushAtAnAbsoluteTime) {
 }
 
 TEST_F(MemcacheServiceTest, FlushAllCanBeForbidden) {
-  Open({.value_bytes_max = 100, .flush_enabled = false, .settings = {}});
+  Open({.item_bytes_max = 59 + 1 + 100, .flush_enabled = false, .settings = {}});
   Set("k", "v");
   EXPECT_EQ(FlushAll(), Status::kClientError);
   EXPECT_EQ(Value("k"), "v");

@@ -44,7 +44,7 @@ TEST_F(Updates, PrependingTheMagicToABareValueStillReadsBack) {
 }
 
 TEST_F(Updates, AppendPastTheValueLimitIsNotStoredAndKeepsTheOld) {
-  server_.value_size_max = 10;
+  server_.item_size_max = 59 + 1 + 10;
   Put("k", "1234567");
   EXPECT_EQ(Ask(StoreOf(StoreMode::kAppend, "k", "8901")), "NOT_STORED");
   EXPECT_EQ(StoredAt("k"), "1234567");
