@@ -162,16 +162,16 @@ TEST_F(FaultsTest, TwoMessagesForOneCallAreInternal) {
 }
 
 TEST_F(FaultsTest, MalformedMessagesAreInternal) {
-  for (const std::string& message : {std::string(), std::string("\x08\x01", 2),
-                                     std::string("\x12\x7f", 2), std::string("\xff\xff", 2)}) {
-    Start({.on_request = [message](FakePeer* peer, int32_t stream, const FakeRequest&) {
-      peer->ReplyGrpc(stream, message);
-    }});
-    EXPECT_EQ(Get().error.code, Code::kInternal);
-    client_.reset();
-    backend_.reset();
-    break;  // One backend a registry: the tables of messages_test.cc have the rest.
-  }
+  // Nothing set; result Ok, which no Get has; a length past the end; an endless varint.
+  const std::vector<std::string> messages = {"", std::string("\x08\x01", 2),
+                                             std::string("\x12\x7f", 2),
+                                             std::string("\xff\xff", 2)};
+  size_t next = 0;
+  Start({.on_request = [&](FakePeer* peer, int32_t stream, const FakeRequest&) {
+    peer->ReplyGrpc(stream, messages[next++]);
+  }});
+  while (next < messages.size()) EXPECT_EQ(Get().error.code, Code::kInternal) << next;
+  EXPECT_EQ(server_->peers.size(), 1u);
 }
 
 TEST_F(FaultsTest, CompressedReplyIsAnError) {
