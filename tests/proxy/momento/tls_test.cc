@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -97,6 +98,11 @@ class TlsFront {
 
  private:
   void Serve() {
+    // OpenSSL's own sockets raise SIGPIPE; only here may that be ignored: the client must not.
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
     while (!stop_) {
       core::Fd client(::accept(listener_.get(), nullptr, nullptr));
       if (!client.valid()) continue;
