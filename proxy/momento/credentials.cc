@@ -147,7 +147,8 @@ absl::StatusOr<Credentials> Overridden(const config::Momento& options, absl::str
   if (!place && FitsHost(text) && !absl::StrContains(text, ':')) {
     place = HostPort{text, credentials.tls ? kServicePort : kPlainPort};
   }
-  if (!place) {
+  const bool unix_socket = place && place->port == 0;
+  if (!place || (!unix_socket && !FitsHost(place->host))) {
     return absl::InvalidArgumentError(absl::StrCat(
         "momento.endpoint_override: \"", text, "\" is not host:port, for example 127.0.0.1:8080"));
   }
