@@ -8,11 +8,11 @@ build=(
   libabsl-dev libbenchmark-dev libcli11-dev libcpp-httplib-dev libgmock-dev libgrpc++-dev
   libgtest-dev libnghttp2-dev libprotobuf-dev libspdlog-dev libssl-dev libtoml11-dev
   libxxhash-dev nlohmann-json3-dev prometheus-cpp-dev
-  protobuf-compiler protobuf-compiler-grpc
+  protobuf-compiler protobuf-compiler-grpc python3
 )
 test=(
-  clang libclang-rt-14-dev kubernetes-client libmemcached-tools memcached openssl python3
-  python3-pymemcache systemd
+  clang libclang-rt-14-dev libmemcached-tools memcached openssl python3-pymemcache python3-yaml
+  systemd
 )
 
 want=("${build[@]}")
@@ -20,6 +20,10 @@ want=("${build[@]}")
 # The npm clients run on any Node.js from 18 on; Debian's is taken only where there is none.
 if [ "${1:-build}" = test ] && ! { command -v node && command -v npm; } >/dev/null; then
   want+=(nodejs npm)
+fi
+# Likewise any kubectl will do; other vendors' packages own the same path and would clash.
+if [ "${1:-build}" = test ] && ! command -v kubectl >/dev/null; then
+  want+=(kubernetes-client)
 fi
 
 missing=()

@@ -47,7 +47,7 @@ struct Local {
                "uniform extra delay on top");
     v.Int("fault_delay_percent", &fault_delay_percent, 0, 100, "calls delayed, of a hundred");
     v.Int("fault_reset_percent", &fault_reset_percent, 0, 100,
-          "calls, of a hundred, whose stream is reset without a status");
+          "calls, of a hundred, whose connection is reset without a status");
     v.Int("fault_seed", &fault_seed, 0, ~0u, "seed of the fault dice");
   }
 };

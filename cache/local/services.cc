@@ -241,9 +241,13 @@ class Stream final : public grpc::ServerWriteReactor<Reply> {
     }
     ++next_;
     grpc::WriteOptions options;
+    // Small replies share a packet. Not the first: it carries the headers, and gRPC 1.51 would wait
+    // for those to leave while they wait for the hint to end.
+    if (next_ > 1) options.set_buffer_hint();
     if (next_ < count_) {
-      this->StartWrite(&reply_, options.set_buffer_hint());  // Small replies share a packet.
+      this->StartWrite(&reply_, options);
     } else {
+      options.clear_buffer_hint();
       gate_->Count(rpc_, absl::OkStatus());
       this->StartWriteAndFinish(&reply_, options, grpc::Status::OK);
     }

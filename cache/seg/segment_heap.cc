@@ -17,6 +17,9 @@ namespace {
 // few microseconds; a yield is about one. Past this the pins are long ones and the write fails.
 constexpr int kPinnedTries = 200;
 
+// How many tails above, and as many below, are asked for room before one is sealed.
+constexpr int kBorrowTries = 4;
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SegmentHeap>> SegmentHeap::Create(const config::Seg& options,
@@ -49,6 +52,7 @@ SegmentHeap::SegmentHeap(const config::Seg& options, Mapping memory, size_t segm
     : memory_(std::move(memory)),
       segment_bytes_(segment_bytes),
       segment_count_(count),
+      open_tails_max_(std::max(count / 2, 1u)),
       table_(table),
       metrics_(metrics),
       segments_(new Segment[count]),
@@ -89,6 +93,8 @@ bool SegmentHeap::BeginWrite(size_t bytes, int64_t ttl_ms, int64_t deadline_ms, 
     }
     if (sealed != kNoSegment) ReclaimIfEmpty(sealed);
     if (done) break;
+    // A bucket that filled a tail has earned the next one.
+    if (sealed == kNoSegment && Borrow(index, bytes, deadline_ms, now_ms, at)) break;
     opened = TakeSegment(now_ms);
     if (opened == kNoSegment) return false;
   }
@@ -111,6 +117,57 @@ bool SegmentHeap::AppendToTail(TtlBucket* bucket, size_t bytes, int64_t deadline
   return true;
 }
 
+bool SegmentHeap::Borrow(int bucket, size_t bytes, int64_t deadline_ms, int64_t now_ms,
+                         Location* at) {
+  if (open_tails_.load(std::memory_order_relaxed) < open_tails_max_) return false;
+  int nearest = -1;
+  // Upwards first: there the item dies before its segment, instead of prolonging it.
+  for (const int step : {1, -1}) {
+    int tries = kBorrowTries;
+    for (int i = NearestTail(bucket + (step < 0 ? -1 : 0), step); i >= 0 && tries-- > 0;
+         i = NearestTail(i + step, step)) {
+      core::MutexLock lock(buckets_[i].mu);
+      const uint32_t tail = buckets_[i].tail;
+      if (tail == kNoSegment) continue;
+      if (!IsAlive(segments_[tail].death_ms.load(std::memory_order_relaxed), now_ms)) continue;
+      if (AppendToTail(&buckets_[i], bytes, deadline_ms, at)) return true;
+      if (nearest < 0) nearest = i;
+    }
+  }
+  // All as good as full. One makes way, so that the number of tails stays.
+  if (nearest >= 0) {
+    uint32_t sealed = kNoSegment;
+    {
+      core::MutexLock lock(buckets_[nearest].mu);
+      sealed = SealTail(&buckets_[nearest]);
+    }
+    if (sealed != kNoSegment) ReclaimIfEmpty(sealed);
+  }
+  return false;
+}
+
+int SegmentHeap::NearestTail(int from, int step) const {
+  for (int i = from; i >= 0 && i < kTtlBuckets; i += step) {
+    const uint64_t word = has_tail_[static_cast<size_t>(i) / 64].load(std::memory_order_relaxed);
+    if ((word >> (i % 64) & 1) != 0) return i;
+    // The rest of an empty word at once.
+    if (word == 0) i = step > 0 ? i | 63 : i & ~63;
+  }
+  return -1;
+}
+
+void SegmentHeap::NoteTail(int bucket, bool has) {
+  const uint64_t bit = uint64_t{1} << (bucket % 64);
+  std::atomic<uint64_t>& word = has_tail_[static_cast<size_t>(bucket) / 64];
+  if (has) {
+    word.fetch_or(bit, std::memory_order_relaxed);
+    open_tails_.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    word.fetch_and(~bit, std::memory_order_relaxed);
+    open_tails_.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
 void SegmentHeap::EndWrite(uint32_t segment) {
   // Pairs with the acquire in ClaimFor(): who drains the segment sees the item.
   segments_[segment].writers.fetch_sub(1, std::memory_order_seq_cst);
@@ -120,6 +177,7 @@ void SegmentHeap::EndWrite(uint32_t segment) {
 uint32_t SegmentHeap::SealTail(TtlBucket* bucket) {
   const uint32_t id = std::exchange(bucket->tail, kNoSegment);
   if (id == kNoSegment) return kNoSegment;
+  NoteTail(segments_[id].ttl_bucket, false);
   core::MutexLock lock(mu_);
   segments_[id].Move(SegmentState::kSealed);
   return id;
@@ -144,6 +202,7 @@ void SegmentHeap::Open(uint32_t id, int bucket, int64_t now_ms, int64_t deadline
   Enqueue(&s);
   policy_->Opened(id);
   --in_transit_;
+  NoteTail(bucket, true);
 }
 
 // --- Finding a segment ---
@@ -335,8 +394,9 @@ void SegmentHeap::ReclaimDead(int64_t now_ms) {
 
 void SegmentHeap::Flush() {
   core::MutexLock lock(mu_);
-  // Tails opened before stay open, but AppendToTail() adds nothing to them any more.
-  floor_.store(next_sequence_, std::memory_order_seq_cst);
+  // Tails opened before stay open, but AppendToTail() adds nothing to them any more. The floor moves
+  // even if nothing was opened since the last flush: writes under way tell by it.
+  floor_.store(++next_sequence_, std::memory_order_seq_cst);
 }
 
 SegmentHeap::Usage SegmentHeap::usage() const {

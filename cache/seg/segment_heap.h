@@ -6,6 +6,10 @@
 // choice among the open tails of other buckets. A write therefore fails only while every segment is
 // pinned by readers, or with eviction off.
 //
+// Open tails may take up to half of the segments. When that many are open, a bucket without a tail
+// borrows room in the nearest one that has some, instead of evicting a hardly used segment: items
+// carry their own deadlines, so nothing but the time of reclamation depends on the bucket.
+//
 // Reclaiming takes three steps: claim (kDraining; nobody else will), take every item that the index
 // still finds here out of it, and drop the segment's own pin; whoever drops the last pin frees it.
 //
@@ -116,6 +120,11 @@ class SegmentHeap {
   // Returns what was sealed, or kNoSegment.
   uint32_t SealTail(TtlBucket* bucket) ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket->mu);
   void SealIfTail(int bucket, uint32_t id);
+  // Appends to the tail of another bucket, if too many are open.
+  bool Borrow(int bucket, size_t bytes, int64_t deadline_ms, int64_t now_ms, Location* at);
+  // The first bucket with a tail at `from`, from + step, ...; -1 if none.
+  int NearestTail(int from, int step) const;
+  void NoteTail(int bucket, bool has);
   void Open(uint32_t id, int bucket, int64_t now_ms, int64_t deadline_ms);
 
   // A free segment for the caller to Open() or GiveBack(); kNoSegment if there is none to be had.
@@ -136,11 +145,15 @@ class SegmentHeap {
   const Mapping memory_;
   const size_t segment_bytes_;
   const uint32_t segment_count_;
+  const uint32_t open_tails_max_;
   HashTable* const table_;
   Metrics* const metrics_;
   const std::unique_ptr<Segment[]> segments_;
   const std::unique_ptr<TtlBucket[]> buckets_;
   std::atomic<uint64_t> floor_{0};
+  // Hints of which buckets have a tail, changed under their locks.
+  std::array<std::atomic<uint64_t>, kTtlBuckets / 64> has_tail_{};
+  std::atomic<uint32_t> open_tails_{0};
 
   mutable core::Mutex mu_;  // Guards everything below, and the states of segments.
   const std::unique_ptr<EvictionPolicy> policy_ ABSL_PT_GUARDED_BY(mu_);

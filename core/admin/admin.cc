@@ -61,10 +61,10 @@ struct Admin::Running {
 };
 
 absl::Status Admin::Running::ServeText(const config::Admin& config) {
-  absl::StatusOr<std::unique_ptr<TextServer>> server = TextServer::Create(
-      TextLimits(), {.host = config.host, .port = config.port}, "admin", &pool, hooks.metrics,
-      &connections, AdminTextCodec(),
-      [this](Worker&) { return std::make_unique<AdminTextService>(&hooks); });
+  absl::StatusOr<std::unique_ptr<TextServer>> server =
+      TextServer::Create(TextLimits(), {.host = config.host, .port = config.port}, "admin", &pool,
+                         hooks.metrics, &connections, AdminTextCodec(),
+                         [this](Worker&) { return std::make_unique<AdminTextService>(&hooks); });
   if (!server.ok()) return WithKey("admin.port", server.status());
   text = *std::move(server);
   port = text->port();
@@ -77,11 +77,12 @@ absl::Status Admin::Running::ServeHttp(const config::Admin& config) {
   if (!listening.ok()) return WithKey("admin.http_port", listening.status());
   http = std::make_unique<AdminHttp>(&hooks);
   http_metrics = std::make_unique<NetMetrics>(hooks.metrics, Labels{{"server", "admin_http"}});
-  http_acceptor = std::make_unique<Acceptor>(
-      &pool.worker(0).loop, *std::move(listening), http_metrics.get(), [this](Fd connection) {
-        http_metrics->connection_accept.Add();
-        if (!http->Serve(std::move(connection))) http_metrics->connection_reject.Add();
-      });
+  http_acceptor = std::make_unique<Acceptor>(&pool.worker(0).loop, *std::move(listening),
+                                             http_metrics.get(), [this](Fd connection) {
+                                               http_metrics->connection_accept.Add();
+                                               if (!http->Serve(std::move(connection)))
+                                                 http_metrics->connection_reject.Add();
+                                             });
   http_port = http_acceptor->port();
   log->Info("admin: HTTP on %s:%d", config.http_host, http_port);
   return absl::OkStatus();

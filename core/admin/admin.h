@@ -5,8 +5,8 @@
 //
 // One loop thread accepts for both ports and answers the text one (it is a codec and a service on
 // the runtime that clients are served with); a few threads speak HTTP, one connection each for at
-// most five seconds. Limits are constants in the .cc files; nothing a peer sends costs more than its
-// connection.
+// most five seconds. Limits are constants in the .cc files; nothing a peer sends costs more than
+// its connection.
 #pragma once
 
 #include <cstdint>

@@ -18,10 +18,10 @@ namespace core {
 
 namespace {
 
-constexpr int kThreads = 3;           // A scraper, a kubelet, and a person with curl.
-constexpr size_t kWaitingMax = 64;    // Connections waiting for a thread; past it they are closed.
+constexpr int kThreads = 3;            // A scraper, a kubelet, and a person with curl.
+constexpr size_t kWaitingMax = 64;     // Connections waiting for a thread; past it they are closed.
 constexpr int64_t kExchangeMs = 5000;  // Whole exchange; a scrape takes milliseconds.
-constexpr size_t kPayloadMax = 4096;  // No page reads a body.
+constexpr size_t kPayloadMax = 4096;   // No page reads a body.
 constexpr size_t kBufferBytes = 4096;
 constexpr char kPlain[] = "text/plain; charset=utf-8";
 // Prometheus, "Exposition formats", text format.
@@ -103,8 +103,8 @@ void CloseGently(Fd connection) {
 
 }  // namespace
 
-// httplib's request handling without its listening. Pages are found by exact path before its routing,
-// whose regular expressions have no part in this.
+// httplib's request handling without its listening. Pages are found by exact path before its
+// routing, whose regular expressions have no part in this.
 class AdminHttp::Server final : public httplib::Server {
  public:
   explicit Server(const AdminHooks* hooks) : hooks_(*hooks) {
@@ -139,7 +139,8 @@ class AdminHttp::Server final : public httplib::Server {
     if (page != hooks_.pages.end()) {
       return res->set_content(page->second.body(), page->second.content_type);
     }
-    if (req.path == "/metrics") return res->set_content(hooks_.metrics->PrometheusText(), kExposition);
+    if (req.path == "/metrics")
+      return res->set_content(hooks_.metrics->PrometheusText(), kExposition);
     if (req.path == "/healthz") return res->set_content("ok\n", kPlain);
     if (req.path == "/readyz") return Ready(res);
     if (req.path == "/version") {
@@ -164,7 +165,8 @@ class AdminHttp::Server final : public httplib::Server {
                                     "/healthz  200 while the process lives\n"
                                     "/readyz   200 while clients should be sent here, else 503\n"
                                     "/version  what runs\n");
-    for (const auto& [path, page] : hooks_.pages) absl::StrAppend(&text, path, "  ", page.help, "\n");
+    for (const auto& [path, page] : hooks_.pages)
+      absl::StrAppend(&text, path, "  ", page.help, "\n");
     return text;
   }
 

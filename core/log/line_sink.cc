@@ -22,17 +22,23 @@ namespace core {
 
 namespace {
 
-constexpr int kPatienceMs = 200;        // Shorter than anybody waits for a process to end.
-constexpr size_t kWriteBytesMax = 4096;  // PIPE_BUF: a pipe polled writable takes this without waiting.
-constexpr mode_t kFileMode = 0640;      // Logs name peers; not for everybody.
+constexpr int kPatienceMs = 200;  // Shorter than anybody waits for a process to end.
+constexpr size_t kWriteBytesMax =
+    4096;                           // PIPE_BUF: a pipe polled writable takes this without waiting.
+constexpr mode_t kFileMode = 0640;  // Logs name peers; not for everybody.
 
 absl::string_view NameOf(spdlog::level::level_enum level) {
   switch (level) {
-    case spdlog::level::trace: return "trace";
-    case spdlog::level::debug: return "debug";
-    case spdlog::level::info: return "info ";
-    case spdlog::level::warn: return "warn ";
-    default: return "error";
+    case spdlog::level::trace:
+      return "trace";
+    case spdlog::level::debug:
+      return "debug";
+    case spdlog::level::info:
+      return "info ";
+    case spdlog::level::warn:
+      return "warn ";
+    default:
+      return "error";
   }
 }
 
@@ -52,8 +58,8 @@ void AppendEscaped(absl::string_view message, std::string* line) {
 }
 
 std::string FormatLine(int64_t wall_ms, absl::string_view level, absl::string_view message) {
-  std::string line = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ ", absl::FromUnixMillis(wall_ms),
-                                      absl::UTCTimeZone());
+  std::string line =
+      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ ", absl::FromUnixMillis(wall_ms), absl::UTCTimeZone());
   absl::StrAppend(&line, level, " ");
   AppendEscaped(message, &line);
   line.push_back('\n');
@@ -98,9 +104,11 @@ void LineSink::CountDropsOf(absl::AnyInvocable<uint64_t()> dropped) {
 
 void LineSink::log(const spdlog::details::log_msg& message) {
   const int64_t wall_ms =
-      std::chrono::duration_cast<std::chrono::milliseconds>(message.time.time_since_epoch()).count();
-  const std::string line = FormatLine(
-      wall_ms, NameOf(message.level), absl::string_view(message.payload.data(), message.payload.size()));
+      std::chrono::duration_cast<std::chrono::milliseconds>(message.time.time_since_epoch())
+          .count();
+  const std::string line =
+      FormatLine(wall_ms, NameOf(message.level),
+                 absl::string_view(message.payload.data(), message.payload.size()));
   {
     MutexLock lock(mu_);
     ReportDrops(wall_ms);

@@ -4,8 +4,8 @@
 //
 // UTC with milliseconds, the level padded to five, then the message with line breaks and control
 // characters escaped, so that a line of the file is always one message. A reader that stopped
-// reading (a full pipe, a stopped terminal) is waited for once, kPatienceMs; from then on lines that
-// cannot be written at once are lost and counted until it reads again.
+// reading (a full pipe, a stopped terminal) is waited for once, kPatienceMs; from then on lines
+// that cannot be written at once are lost and counted until it reads again.
 #pragma once
 
 #include <spdlog/sinks/sink.h>

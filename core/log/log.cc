@@ -25,11 +25,16 @@ constexpr size_t kLineBytesMax = 8192;
 
 spdlog::level::level_enum ToSpdlog(LogLevel level) {
   switch (level) {
-    case LogLevel::kTrace: return spdlog::level::trace;
-    case LogLevel::kDebug: return spdlog::level::debug;
-    case LogLevel::kInfo: return spdlog::level::info;
-    case LogLevel::kWarning: return spdlog::level::warn;
-    case LogLevel::kError: return spdlog::level::err;
+    case LogLevel::kTrace:
+      return spdlog::level::trace;
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
   }
   return spdlog::level::info;
 }
@@ -47,16 +52,16 @@ class QueuedLog final : public Log {
       : level_(level),
         sink_(std::move(sink)),
         pool_(std::make_shared<spdlog::details::thread_pool>(queue_lines, 1, BlockSignals)),
-        logger_(std::make_shared<spdlog::async_logger>("", sink_, pool_,
-                                                       spdlog::async_overflow_policy::overrun_oldest)) {
+        logger_(std::make_shared<spdlog::async_logger>(
+            "", sink_, pool_, spdlog::async_overflow_policy::overrun_oldest)) {
     logger_->set_level(level_);
     logger_->set_error_handler([](const std::string&) {});  // Else spdlog prints to stderr itself.
     sink_->CountDropsOf([pool = pool_.get()] { return pool->overrun_counter(); });
   }
 
-  // Writes what waits (the sink never waits for long), then ends the thread. The terminating message
-  // takes the last place in the queue. The logger goes after the thread, whose last message may still
-  // hold it.
+  // Writes what waits (the sink never waits for long), then ends the thread. The terminating
+  // message takes the last place in the queue. The logger goes after the thread, whose last message
+  // may still hold it.
   ~QueuedLog() override {
     Flush();
     pool_.reset();
@@ -90,7 +95,8 @@ class QueuedLog final : public Log {
  private:
   const spdlog::level::level_enum level_;
   std::atomic<uint64_t> accepted_{0};
-  // spdlog's ways: the sink is shared with the logger, the pool and the logger with lines in flight.
+  // spdlog's ways: the sink is shared with the logger, the pool and the logger with lines in
+  // flight.
   std::shared_ptr<LineSink> sink_;
   std::shared_ptr<spdlog::details::thread_pool> pool_;
   std::shared_ptr<spdlog::async_logger> logger_;

@@ -19,18 +19,24 @@ using prometheus::MetricType;
 
 MetricType TypeOf(MetricKind kind) {
   switch (kind) {
-    case MetricKind::kCounter: return MetricType::Counter;
-    case MetricKind::kGauge: return MetricType::Gauge;
-    case MetricKind::kHistogram: return MetricType::Histogram;
+    case MetricKind::kCounter:
+      return MetricType::Counter;
+    case MetricKind::kGauge:
+      return MetricType::Gauge;
+    case MetricKind::kHistogram:
+      return MetricType::Histogram;
   }
   return MetricType::Untyped;
 }
 
 absl::string_view NameOf(MetricKind kind) {
   switch (kind) {
-    case MetricKind::kCounter: return "counter";
-    case MetricKind::kGauge: return "gauge";
-    case MetricKind::kHistogram: return "histogram";
+    case MetricKind::kCounter:
+      return "counter";
+    case MetricKind::kGauge:
+      return "gauge";
+    case MetricKind::kHistogram:
+      return "histogram";
   }
   return "untyped";
 }
@@ -51,9 +57,15 @@ ClientMetric ToClientMetric(const Registry::Sample& sample) {
   ClientMetric metric;
   for (const auto& [name, value] : *sample.labels) metric.label.push_back({name, value});
   switch (sample.kind) {
-    case MetricKind::kCounter: metric.counter.value = sample.value; break;
-    case MetricKind::kGauge: metric.gauge.value = sample.value; break;
-    case MetricKind::kHistogram: FillHistogram(sample, &metric.histogram); break;
+    case MetricKind::kCounter:
+      metric.counter.value = sample.value;
+      break;
+    case MetricKind::kGauge:
+      metric.gauge.value = sample.value;
+      break;
+    case MetricKind::kHistogram:
+      FillHistogram(sample, &metric.histogram);
+      break;
   }
   return metric;
 }

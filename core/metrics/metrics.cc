@@ -58,7 +58,8 @@ std::string Identity(absl::string_view name, Labels labels) {
   std::sort(labels.begin(), labels.end());
   std::string identity(name);
   for (const auto& [label, value] : labels) {
-    absl::StrAppend(&identity, absl::string_view("\0", 1), label, absl::string_view("\0", 1), value);
+    absl::StrAppend(&identity, absl::string_view("\0", 1), label, absl::string_view("\0", 1),
+                    value);
   }
   return identity;
 }
@@ -172,7 +173,9 @@ struct Registry::Claims {
 };
 
 Registry::Registry()
-    : id_(NextRegistryId()), shards_(std::make_shared<Shards>()), index_(std::make_unique<Index>()) {}
+    : id_(NextRegistryId()),
+      shards_(std::make_shared<Shards>()),
+      index_(std::make_unique<Index>()) {}
 
 Registry::~Registry() { shards_->Close(); }
 
@@ -190,8 +193,7 @@ void Registry::ClaimShard() {
 }
 
 void Registry::AddSlow(int cell, uint64_t n) {
-  MetricShard* own =
-      tls_metric_shard.thread_ended ? nullptr : Claims::OfThisThread().Find(id_);
+  MetricShard* own = tls_metric_shard.thread_ended ? nullptr : Claims::OfThisThread().Find(id_);
   if (own == nullptr) {
     shards_->shared()->cells[cell].fetch_add(n, std::memory_order_relaxed);
     return;
@@ -267,7 +269,8 @@ void Registry::Visit(absl::FunctionRef<void(const Sample&)> visit) const {
 
 Counter::Counter(MetricGroup* group, absl::string_view name, absl::string_view help, Labels more)
     : registry_(group->registry_),
-      cell_(registry_->Register(*group, name, help, MetricKind::kCounter, std::move(more), 1, {})) {}
+      cell_(registry_->Register(*group, name, help, MetricKind::kCounter, std::move(more), 1, {})) {
+}
 
 Counter::Counter(MetricGroup* group, absl::string_view name, absl::string_view help,
                  absl::AnyInvocable<double() const> read, Labels more)

@@ -2,9 +2,9 @@
 //
 // A metric is declared as a member of a MetricGroup with its sentence; the group registers it under
 // "room_name" with fixed labels. Workers claim a shard at start (ClaimShard); a worker's count is a
-// plain add to its own line. Threads without a shard share shard 0 with atomic adds. Values are read
-// with relaxed loads: a scrape is a sum of recent values, not a snapshot. A thread that ends gives its
-// shard, counts included, to the next thread that claims one: nothing is lost.
+// plain add to its own line. Threads without a shard share shard 0 with atomic adds. Values are
+// read with relaxed loads: a scrape is a sum of recent values, not a snapshot. A thread that ends
+// gives its shard, counts included, to the next thread that claims one: nothing is lost.
 #pragma once
 
 #include <array>
@@ -31,9 +31,10 @@ enum class MetricKind : uint8_t { kCounter, kGauge, kHistogram };
 
 // Histogram bucket upper bounds in nanoseconds for latencies: 1-2-5 steps from 10 us to 10 s.
 inline constexpr std::array<int64_t, 19> kLatencyBoundsNs = {
-    10'000,     20'000,      50'000,      100'000,     200'000,       500'000,       1'000'000,
-    2'000'000,  5'000'000,   10'000'000,  20'000'000,  50'000'000,    100'000'000,   200'000'000,
-    500'000'000, 1'000'000'000, 2'000'000'000, 5'000'000'000, 10'000'000'000};
+    10'000,        20'000,        50'000,        100'000,       200'000,
+    500'000,       1'000'000,     2'000'000,     5'000'000,     10'000'000,
+    20'000'000,    50'000'000,    100'000'000,   200'000'000,   500'000'000,
+    1'000'000'000, 2'000'000'000, 5'000'000'000, 10'000'000'000};
 
 // One thread's cells. Written by its owner only, except shard 0.
 struct alignas(64) MetricShard {
@@ -42,8 +43,8 @@ struct alignas(64) MetricShard {
 
 class MetricGroup;
 
-// Which shard this thread adds to, for the registry it used last. Plain data without a destructor, so
-// that reading it costs one load and is safe at any point of a thread's end.
+// Which shard this thread adds to, for the registry it used last. Plain data without a destructor,
+// so that reading it costs one load and is safe at any point of a thread's end.
 struct MetricShardCache {
   uint64_t registry_id = 0;  // 0 = none; ids of registries start at 1 and are never used again.
   MetricShard* shard = nullptr;
@@ -68,12 +69,14 @@ class Registry {
     absl::string_view help;
     MetricKind kind;
     const Labels* labels;
-    double value = 0;                      // Counter, gauge.
-    std::vector<uint64_t> bucket_counts;   // Histogram: per bound, plus one for +Inf; not cumulative.
-    double sum = 0;                        // Histogram: seconds.
+    double value = 0;  // Counter, gauge.
+    std::vector<uint64_t>
+        bucket_counts;  // Histogram: per bound, plus one for +Inf; not cumulative.
+    double sum = 0;     // Histogram: seconds.
     uint64_t count = 0;
   };
-  // Calls `visit` for every metric in order of registration. Any thread; cheap, no worker is stopped.
+  // Calls `visit` for every metric in order of registration. Any thread; cheap, no worker is
+  // stopped.
   void Visit(absl::FunctionRef<void(const Sample&)> visit) const;
   // Prometheus text exposition of everything (through prometheus-cpp's TextSerializer).
   std::string PrometheusText() const;
@@ -96,7 +99,8 @@ class Registry {
   Sample Read(const Entry& entry) const;
   uint64_t Sum(int cell) const;
   void AddTo(int cell, uint64_t n) {
-    if (tls_metric_shard.registry_id != id_) [[unlikely]] return AddSlow(cell, n);
+    if (tls_metric_shard.registry_id != id_) [[unlikely]]
+      return AddSlow(cell, n);
     // One writer: a load and a store do what a locked add would, without the lock.
     std::atomic<uint64_t>& own = tls_metric_shard.shard->cells[cell];
     own.store(own.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
@@ -137,8 +141,9 @@ class Counter {
  public:
   // `help` is a literal. `more` adds labels to the group's.
   Counter(MetricGroup* group, absl::string_view name, absl::string_view help, Labels more = {});
-  // A counter that somebody else keeps (the kernel): read by a function at scrape, from the scraping
-  // thread. Add() and Value() are bugs on it. What the function uses outlives the last scrape.
+  // A counter that somebody else keeps (the kernel): read by a function at scrape, from the
+  // scraping thread. Add() and Value() are bugs on it. What the function uses outlives the last
+  // scrape.
   Counter(MetricGroup* group, absl::string_view name, absl::string_view help,
           absl::AnyInvocable<double() const> read, Labels more = {});
   void Add(uint64_t n = 1) { registry_->AddTo(cell_, n); }
@@ -152,8 +157,8 @@ class Counter {
 class Gauge {
  public:
   Gauge(MetricGroup* group, absl::string_view name, absl::string_view help, Labels more = {});
-  // A gauge that is read by a function at scrape, from the scraping thread. Add() and Value() are bugs
-  // on it. What the function uses outlives the last scrape.
+  // A gauge that is read by a function at scrape, from the scraping thread. Add() and Value() are
+  // bugs on it. What the function uses outlives the last scrape.
   Gauge(MetricGroup* group, absl::string_view name, absl::string_view help,
         absl::AnyInvocable<double() const> read, Labels more = {});
   void Add(int64_t n) { registry_->AddTo(cell_, static_cast<uint64_t>(n)); }

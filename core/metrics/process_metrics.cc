@@ -95,6 +95,7 @@ ProcessMetrics::ProcessMetrics(Registry* registry, std::string product, std::str
       start_time_seconds(this, "start_time_seconds", "Start of the process since the Unix epoch.",
                          [start = StartTimeSeconds()] { return start; }),
       build_(registry, "", {{"product", std::move(product)}, {"version", std::move(version)}}),
-      build_info(&build_, "build_info", "Always 1; the labels say what runs.", [] { return 1.0; }) {}
+      build_info(&build_, "build_info", "Always 1; the labels say what runs.", [] { return 1.0; }) {
+}
 
 }  // namespace core

@@ -52,4 +52,16 @@ class WorkerPool {
   std::vector<std::thread> threads_;
 };
 
+// Starts a pool and stops it at the end of a scope: declare it after everything attached.
+class ScopedRun {
+ public:
+  explicit ScopedRun(WorkerPool* pool) : pool_(pool) { pool_->Start(); }
+  ~ScopedRun() { pool_->Stop(); }
+  ScopedRun(const ScopedRun&) = delete;
+  ScopedRun& operator=(const ScopedRun&) = delete;
+
+ private:
+  WorkerPool* pool_;
+};
+
 }  // namespace core

@@ -75,9 +75,12 @@ absl::Status Process::StartAdmin(AdminHooks hooks) {
 
 absl::Status Process::Readiness(const std::function<absl::Status()>& product) const {
   switch (phase_.load(std::memory_order_relaxed)) {
-    case Phase::kStarting: return absl::UnavailableError("starting");
-    case Phase::kDraining: return absl::UnavailableError("draining");
-    case Phase::kServing: break;
+    case Phase::kStarting:
+      return absl::UnavailableError("starting");
+    case Phase::kDraining:
+      return absl::UnavailableError("draining");
+    case Phase::kServing:
+      break;
   }
   return product ? product() : absl::OkStatus();
 }

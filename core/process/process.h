@@ -40,9 +40,10 @@ struct ProcessOptions {
 
 // How to stop taking requests. Called on the main thread.
 struct Drainable {
-  std::function<void()> begin_drain;  // Takes nothing new, answers what is in flight. Returns at once.
-  std::function<bool()> drained;      // Nothing is in flight any more.
-  std::function<void()> on_reload;    // SIGHUP, after the log was reopened. May be empty.
+  std::function<void()>
+      begin_drain;                // Takes nothing new, answers what is in flight. Returns at once.
+  std::function<bool()> drained;  // Nothing is in flight any more.
+  std::function<void()> on_reload;  // SIGHUP, after the log was reopened. May be empty.
 };
 
 class Process {
@@ -66,8 +67,8 @@ class Process {
   // Null before StartAdmin() and after ServeUntilSignal().
   const Admin* admin() const { return admin_.get(); }
 
-  // Clients may come: /readyz answers by the product's hook from now on (503 "starting" before), and
-  // the service manager is told.
+  // Clients may come: /readyz answers by the product's hook from now on (503 "starting" before),
+  // and the service manager is told.
   void Ready();
 
   // Blocks until a signal asks for a stop and the drain has ended. Returns the exit code: 0, also

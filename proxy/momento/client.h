@@ -28,8 +28,8 @@ enum class Code : uint8_t {
 // How a call ended. `detail` is the service's `err` trailer when it sent one.
 struct Error {
   Code code = Code::kOk;
-  std::string message;
-  std::string detail;
+  std::string message = {};
+  std::string detail = {};
   // Whether the request may have reached the service: a write that failed with sent == false has
   // certainly not been applied.
   bool sent = true;

@@ -67,6 +67,8 @@ class H2Connection final : public core::EventHandler, private SessionEvents {
   void Cancel(Call* call);
   // Writes what the session has to say, as far as the socket takes it.
   void Flush();
+  // Ends the connection; its calls end as kUnavailable and the owner hears of it, from inside.
+  void Close(absl::string_view why);
 
   State state() const { return state_; }
   bool can_take() const {
@@ -95,7 +97,6 @@ class H2Connection final : public core::EventHandler, private SessionEvents {
   void ReadAll();
   void OnOpenTimeout();
   void OnKeepalive();
-  void Close(absl::string_view why);
   void FailCalls(absl::string_view why);
   void Watch();
 
@@ -118,8 +119,10 @@ class H2Connection final : public core::EventHandler, private SessionEvents {
 
   std::string out_;       // Frames not yet taken by the socket, from out_head_ on.
   size_t out_head_ = 0;
-  int64_t written_ = 0;   // Bytes the socket may have taken since the connection began.
+  int64_t taken_ = 0;     // Bytes the socket took since the connection began.
+  int64_t written_ = 0;   // At least taken_: bytes that may be on their way.
 
+  MemberTimer<H2Connection, &H2Connection::TryNextAddress> begin_timer_{this};
   MemberTimer<H2Connection, &H2Connection::OnOpenTimeout> open_timer_{this};
   MemberTimer<H2Connection, &H2Connection::OnKeepalive> keepalive_timer_{this};
   bool ping_unanswered_ = false;

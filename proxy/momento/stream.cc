@@ -137,6 +137,7 @@ Stream::Io Stream::Write(const char* data, size_t size) {
     ERR_clear_error();
     errno = 0;
     const int n = SSL_write(ssl_, data, AtMostInt(size));
+    if (n > 0) wants_write_ = false;
     return n > 0 ? Io{.bytes = static_cast<size_t>(n)} : TlsOutcome(n);
   }
   const ssize_t n = ::send(fd_.get(), data, size, MSG_NOSIGNAL);

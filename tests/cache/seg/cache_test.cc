@@ -231,6 +231,22 @@ TEST_F(CacheTest, WritesToEveryTtlBucketInATinyHeap) {
   }
 }
 
+TEST_F(CacheTest, ManyTtlsDoNotEmptyAHeapThatHasRoom) {
+  Open(16 * 4096, 4096);  // 16 segments for items of 200 TTL buckets.
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_EQ(Set(absl::StrCat("key", i), "value", 1000 + i * 8000), StoreResult::kStored);
+  }
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(Get(absl::StrCat("key", i)), "value") << i;
+  // The life of an item does not depend on the company it is in.
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_EQ(cache_->Peek(absl::StrCat("key", i)).ttl_ms(), 1000 + i * 8000);
+  }
+  clock_.AdvanceMs(199 * 8000);
+  cache_->Tick();
+  EXPECT_EQ(Get("key198"), "(none)");
+  EXPECT_EQ(Get("key199"), "value");
+}
+
 TEST_F(CacheTest, FlushForgetsEverythingBeforeItAndNothingAfter) {
   Fill("a", 100, 100);
   Fill("b", 100, 100, 50'000);

@@ -289,8 +289,8 @@ TEST_F(AdminTest, SilentClientsDelayOthersAtMostByTheExchangeLimit) {
   Start();
   std::vector<std::unique_ptr<Client>> silent;
   for (int i = 0; i < 6; ++i) silent.push_back(std::make_unique<Client>(admin_->http_port()));
-  silent[0]->Send("GET /healthz HTTP/1.1\r\nHo");  // Never finished.
-  for (auto& client : silent) client->HalfClose();   // End of input: no reason to wait for more.
+  silent[0]->Send("GET /healthz HTTP/1.1\r\nHo");   // Never finished.
+  for (auto& client : silent) client->HalfClose();  // End of input: no reason to wait for more.
   EXPECT_THAT(Get("/healthz"), StartsWith("HTTP/1.1 200"));
 
   std::vector<std::unique_ptr<Client>> stuck;
@@ -309,8 +309,7 @@ TEST_F(AdminTest, SaysWhichPortIsTaken) {
   hooks.metrics = &registry;
   auto taken = Admin::Start(second, hooks, &log_);
   ASSERT_FALSE(taken.ok());
-  EXPECT_THAT(std::string(taken.status().message()),
-              StartsWith("admin.port: "));
+  EXPECT_THAT(std::string(taken.status().message()), StartsWith("admin.port: "));
   EXPECT_THAT(std::string(taken.status().message()),
               HasSubstr(absl::StrCat("127.0.0.1:", admin_->port(), ": Address already in use")));
 }

@@ -90,8 +90,7 @@ TEST_F(LogTest, WritesTimeLevelAndMessageOnALine) {
   log->Flush();
   const auto lines = Lines(Path("log"));
   ASSERT_EQ(lines.size(), 2u);
-  const std::string stamp =
-      "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z ";
+  const std::string stamp = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z ";
   EXPECT_THAT(lines[0], MatchesRegex(stamp + "info  listening on 127\\.0\\.0\\.1:11211"));
   EXPECT_THAT(lines[1], MatchesRegex(stamp + "error gone"));
 }
@@ -209,7 +208,8 @@ TEST_F(LogTest, DropsAndCountsWhenNobodyReads) {
     log = OpenLog("", 16);
   }
   const std::string line(200, 'x');
-  for (uint64_t i = 0; i < kLines; ++i) log->Write(LogLevel::kInfo, line);  // Returns: no one reads.
+  for (uint64_t i = 0; i < kLines; ++i)
+    log->Write(LogLevel::kInfo, line);  // Returns: no one reads.
   log->Flush();
   EXPECT_GT(log->dropped(), kLines - 100);  // 16 KiB of pipe hold fewer than 80 such lines.
   EXPECT_LT(log->dropped(), kLines);

@@ -1,4 +1,5 @@
-// Counting from many threads, the text that Prometheus reads, and the declarations that are refused.
+// Counting from many threads, the text that Prometheus reads, and the declarations that are
+// refused.
 
 #include "core/metrics/metrics.h"
 

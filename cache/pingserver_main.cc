@@ -1,0 +1,47 @@
+// pingserver: PING, PONG. What the runtime can do when a request costs nothing.
+//
+// How to add a protocol, in full:
+//   1. proto/ping/codec.h        how requests are spelled   (core/net/codec.h, the first seam)
+//   2. cache/service/ping_service.h   what they mean        (core/net/service.h, the second)
+//   3. config/products.h         the knobs: sections, composed
+//   4. this file                 one `using`, and the order in which things are built
+#include "cache/service/ping_service.h"
+#include "config/products.h"
+#include "core/base/status.h"
+#include "core/net/server.h"
+#include "core/process/main.h"
+#include "proto/ping/codec.h"
+
+namespace {
+
+using PingServer = core::Server<proto::ping::Codec, cache::PingService>;
+
+absl::StatusOr<int> Serve(const core::Invocation<config::Pingserver>& start,
+                          core::Process& process) {
+  const config::Pingserver& c = start.config;
+  const core::RealClock clock;
+  core::ConnectionLimit connections(c.server.connections_max);
+  core::WorkerPool pool(static_cast<int>(c.server.workers), &clock, process.metrics());
+  ASSIGN_OR_RETURN(const std::unique_ptr<PingServer> server,
+                   PingServer::Create(c.server, c.listen, "ping", &pool, process.metrics(),
+                                      &connections, proto::ping::Codec(), [](core::Worker&) {
+                                        return std::make_unique<cache::PingService>();
+                                      }));
+  const core::ScopedRun run(&pool);
+  RETURN_IF_ERROR(process.StartAdmin({}));
+  process.log()->Info("ping on %s:%d, %d workers", c.listen.host, server->port(), pool.size());
+  process.Ready();
+  return process.ServeUntilSignal({.begin_drain = [&] { server->BeginDrain(); },
+                                   .drained = [&] { return server->live() == 0; },
+                                   .on_reload = {}});
+}
+
+void Metrics(core::Registry* registry) {
+  const core::NetMetrics net(registry, {{"server", "ping"}});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return core::Main<config::Pingserver>(argc, argv, {.serve = Serve, .metrics = Metrics});
+}

@@ -1,0 +1,76 @@
+// Client over gRPC: each method encodes its request into a call, and the call decodes its reply.
+//
+// Calls are kept and reused, with their buffers: a Get in a warm client allocates what the HTTP/2
+// library needs and the value it returns. The calls themselves are in grpc_client.cc.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/momento.h"
+#include "core/log/log.h"
+#include "core/net/event_loop.h"
+#include "proxy/momento/channel_pool.h"
+#include "proxy/momento/client.h"
+#include "proxy/momento/credentials.h"
+#include "proxy/momento/metrics.h"
+
+namespace proxy::momento {
+
+class GrpcCall;
+
+class GrpcClient final : public Client {
+ public:
+  // What comes from the Backend and outlives the client.
+  struct Shared {
+    const config::Momento* options;
+    const Credentials* credentials;
+    const TlsContext* tls;  // Null: plaintext.
+    Resolver* resolver;
+    Metrics* metrics;
+    core::Log* log;  // May be null.
+  };
+  GrpcClient(const Shared& shared, core::EventLoop* loop, const config::Cache& cache,
+             int connections);
+  ~GrpcClient() override;
+
+  void Get(absl::string_view key, Callback<GetResult> done) override;
+  void GetBatch(absl::Span<const absl::string_view> keys,
+                Callback<std::vector<GetResult>> done) override;
+  void GetWithHash(absl::string_view key, Callback<HashedGetResult> done) override;
+  void Set(absl::string_view key, absl::string_view prefix, absl::string_view body,
+           uint64_t ttl_ms, Callback<StoreResult> done) override;
+  void SetIf(absl::string_view key, absl::string_view prefix, absl::string_view body,
+             uint64_t ttl_ms, Condition condition, Callback<StoreResult> done) override;
+  void SetIfHash(absl::string_view key, absl::string_view prefix, absl::string_view body,
+                 uint64_t ttl_ms, std::optional<absl::string_view> expected_hash,
+                 Callback<StoreResult> done) override;
+  void Delete(absl::string_view key, Callback<DoneResult> done) override;
+  void KeyExists(absl::string_view key, Callback<FoundResult> done) override;
+  void UpdateTtl(absl::string_view key, uint64_t ttl_ms, Callback<FoundResult> done) override;
+  void ItemGetTtl(absl::string_view key, Callback<TtlResult> done) override;
+  void FlushCache(Callback<DoneResult> done) override;
+  void Ping(Callback<DoneResult> done) override;
+
+  void Flush() override;
+  int ready_connections() const override { return data_.ready_connections(); }
+
+ private:
+  friend class GrpcCall;
+  // A free call that will do `rpc` and then `done`.
+  template <class Result>
+  GrpcCall* NewCall(Rpc rpc, Callback<Result> done);
+  void Release(GrpcCall* call) { free_.push_back(call); }
+
+  core::EventLoop* loop_;
+  Metrics* metrics_;
+  const std::string cache_name_;
+
+  std::vector<std::unique_ptr<GrpcCall>> calls_;  // All; the pools have those not in free_.
+  std::vector<GrpcCall*> free_;
+  ChannelPool data_;     // The pools end their calls before calls_ is destroyed.
+  ChannelPool control_;  // Opened by the first FlushCache.
+};
+
+}  // namespace proxy::momento

@@ -1,0 +1,243 @@
+// The engine against a std::map, with a manual clock: it may forget what it evicts, it may never
+// invent, resurrect or change. With a heap that holds everything it may not even forget.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "cache/seg/cache.h"
+
+namespace seg {
+namespace {
+
+constexpr int kOps = 120'000;
+
+struct Shape {
+  const char* name;
+  uint64_t heap;
+  uint64_t segment;
+  uint32_t hash_power;
+  config::Seg::Eviction eviction;
+  int keys;
+  size_t value_bytes_max;
+  bool may_forget;
+};
+
+constexpr auto kFifo = config::Seg::Eviction::kFifo;
+constexpr auto kNone = config::Seg::Eviction::kNone;
+
+const Shape kShapes[] = {
+    {"roomy", 64 << 20, 16 << 10, 0, kFifo, 500, 400, false},
+    {"roomy_one_bucket", 64 << 20, 16 << 10, 3, kFifo, 200, 100, false},
+    {"tight", 256 << 10, 16 << 10, 0, kFifo, 2000, 1000, true},
+    {"tiny", 4 * 4096, 4096, 0, kFifo, 100, 900, true},
+    {"two_segments", 2 * 4096, 4096, 0, kFifo, 20, 3000, true},
+    {"no_eviction", 512 << 10, 4096, 0, kNone, 100, 400, false},
+};
+
+class ModelTest : public ::testing::TestWithParam<std::tuple<Shape, int>> {
+ protected:
+  struct Entry {
+    std::string value;
+    uint32_t flags;
+    uint64_t cas;
+    int64_t deadline_ms;  // INT64_MAX: never.
+  };
+
+  void SetUp() override {
+    shape_ = std::get<0>(GetParam());
+    seed_ = static_cast<unsigned>(std::get<1>(GetParam())) * 7919u + std::random_device{}();
+    rng_.seed(seed_);
+    config::Seg options;
+    options.heap_size = shape_.heap;
+    options.segment_size = shape_.segment;
+    options.hash_power = shape_.hash_power;
+    options.eviction = shape_.eviction;
+    auto cache = Cache::Create(options, &clock_, &registry_, "model");
+    ASSERT_TRUE(cache.ok()) << cache.status();
+    cache_ = *std::move(cache);
+  }
+
+  int Below(int n) { return static_cast<int>(rng_() % static_cast<unsigned>(n)); }
+  std::string Key() { return absl::StrCat("key-", Below(shape_.keys)); }
+  std::string Value() {
+    const size_t bytes = rng_() % (shape_.value_bytes_max + 1);
+    std::string value(bytes, '\0');
+    for (char& c : value) c = static_cast<char>(rng_());
+    return value;
+  }
+  int64_t Ttl() {
+    switch (Below(5)) {
+      case 0:
+        return kNever;
+      case 1:
+        return 1 + Below(3'000);
+      case 2:
+        return 1 + Below(60'000);
+      case 3:
+        return 1 + Below(4'000'000);
+      default:
+        return 1 + int64_t{Below(1'000'000)} * 10'000;
+    }
+  }
+  int64_t Deadline(int64_t ttl_ms) {
+    return ttl_ms == kNever ? INT64_MAX : clock_.MonotonicMs() + ttl_ms;
+  }
+  // The live entry of the model, or null.
+  Entry* Live(const std::string& key) {
+    const auto it = model_.find(key);
+    if (it == model_.end()) return nullptr;
+    if (clock_.MonotonicMs() < it->second.deadline_ms) return &it->second;
+    model_.erase(it);
+    return nullptr;
+  }
+
+  // Holds what was found against the model.
+  void Compare(const std::string& key, const ItemRef& found) {
+    Entry* want = Live(key);
+    if (!found.found()) {
+      ASSERT_TRUE(want == nullptr || shape_.may_forget) << "lost " << key;
+      model_.erase(key);
+      return;
+    }
+    ASSERT_NE(want, nullptr) << "invented " << key;
+    ASSERT_EQ(found.value(), want->value);
+    ASSERT_EQ(found.flags(), want->flags);
+    ASSERT_EQ(found.cas(), want->cas);
+    const int64_t left = want->deadline_ms == INT64_MAX
+                             ? kNever
+                             : want->deadline_ms - clock_.MonotonicMs();
+    ASSERT_EQ(found.ttl_ms(), left);
+  }
+  void ExpectStored(StoreResult result) {
+    if (shape_.eviction == kNone && result == StoreResult::kNoMemory) return;
+    ASSERT_EQ(result, StoreResult::kStored);
+  }
+
+  void DoSet() {
+    const std::string key = Key(), value = Value();
+    const uint32_t flags = Below(2) == 0 ? 0 : static_cast<uint32_t>(rng_());
+    const int64_t ttl_ms = Ttl();
+    uint64_t cas = 0;
+    const StoreResult result = cache_->Set(key, value, flags, ttl_ms, &cas);
+    ExpectStored(result);
+    if (result == StoreResult::kStored) model_[key] = {value, flags, cas, Deadline(ttl_ms)};
+  }
+  void DoDelete() {
+    const std::string key = Key();
+    const bool was = cache_->Delete(key);
+    Entry* want = Live(key);
+    if (was) {
+      ASSERT_NE(want, nullptr) << key;
+    } else {
+      ASSERT_TRUE(want == nullptr || shape_.may_forget) << key;
+    }
+    model_.erase(key);
+  }
+  void DoApply() {
+    const std::string key = Key(), more = Value().substr(0, shape_.value_bytes_max / 4);
+    const auto action = static_cast<Update::Action>(Below(4));
+    const int64_t ttl_ms = Ttl();
+    Update update;
+    const StoreResult result = cache_->Apply(
+        key,
+        [&](const ItemRef& found, Update* u) {
+          Compare(key, found);
+          u->action = action;
+          u->ttl_ms = ttl_ms;
+          u->flags = found.flags() + 1;
+          u->value = more;
+        },
+        &update);
+    Entry* had = Live(key);
+    switch (action) {
+      case Update::Action::kKeep:
+        ASSERT_EQ(result, StoreResult::kNotStored);
+        break;
+      case Update::Action::kDelete:
+        ASSERT_EQ(result, had != nullptr ? StoreResult::kStored : StoreResult::kNotStored);
+        model_.erase(key);
+        break;
+      case Update::Action::kTouch:
+        if (had == nullptr) {
+          ASSERT_EQ(result, StoreResult::kNotStored);
+        } else {
+          ExpectStored(result);
+          if (result == StoreResult::kStored) had->deadline_ms = Deadline(ttl_ms);
+        }
+        break;
+      case Update::Action::kStore:
+        ExpectStored(result);
+        if (result == StoreResult::kStored) {
+          const uint32_t flags = had != nullptr ? had->flags + 1 : 1;
+          model_[key] = {more, flags, update.new_cas, Deadline(ttl_ms)};
+        }
+        break;
+    }
+  }
+
+  void Step() {
+    const int dice = Below(1000);
+    if (dice < 400) {
+      const std::string key = Key();
+      Compare(key, cache_->Get(key));
+    } else if (dice < 700) {
+      DoSet();
+    } else if (dice < 800) {
+      DoDelete();
+    } else if (dice < 930) {
+      DoApply();
+    } else if (dice < 995) {
+      clock_.AdvanceMs(Below(3) == 0 ? Below(100'000) : Below(1'500));
+    } else if (dice < 999) {
+      cache_->Tick();
+    } else if (Below(20) == 0) {
+      cache_->Flush();
+      model_.clear();
+    }
+  }
+
+  // What the engine says it holds is what can be found.
+  void CompareTotals() {
+    cache_->Tick();
+    uint64_t found = 0;
+    for (int i = 0; i < shape_.keys; ++i) {
+      if (cache_->Peek(absl::StrCat("key-", i)).found()) ++found;
+    }
+    // Items past their deadline stay until their whole segment is.
+    ASSERT_GE(cache_->GetStats().items, found);
+    ASSERT_LE(cache_->GetStats().items, static_cast<uint64_t>(shape_.keys));
+  }
+
+  Shape shape_;
+  unsigned seed_ = 0;
+  std::mt19937 rng_;
+  core::ManualClock clock_;
+  core::Registry registry_;
+  std::unique_ptr<Cache> cache_;
+  std::map<std::string, Entry> model_;
+};
+
+TEST_P(ModelTest, AgreesWithTheMap) {
+  SCOPED_TRACE(absl::StrCat("seed ", seed_));
+  std::printf("seed %u\n", seed_);
+  for (int i = 0; i < kOps && !HasFatalFailure(); ++i) Step();
+  if (!HasFatalFailure()) CompareTotals();
+  cache_->Flush();
+  cache_->Tick();
+  EXPECT_EQ(cache_->GetStats().items, 0u);
+  EXPECT_EQ(cache_->GetStats().item_bytes, 0u);
+  EXPECT_EQ(cache_->GetStats().segments_free, cache_->GetStats().segments);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, ModelTest, ::testing::Combine(::testing::ValuesIn(kShapes), ::testing::Range(0, 3)),
+    [](const auto& param) {
+      return absl::StrCat(std::get<0>(param.param).name, "_", std::get<1>(param.param));
+    });
+
+}  // namespace
+}  // namespace seg

@@ -1,0 +1,219 @@
+// Many threads at once. Values carry a check of themselves, so that a torn or recycled read shows;
+// the sanitizers see the rest.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "cache/seg/cache.h"
+#include "core/base/hash.h"
+
+namespace seg {
+namespace {
+
+constexpr int kThreads = 4;
+
+class StressTest : public ::testing::Test {
+ protected:
+  void Open(uint64_t heap, uint64_t segment) {
+    config::Seg options;
+    options.heap_size = heap;
+    options.segment_size = segment;
+    auto cache = Cache::Create(options, &clock_, &registry_, "stress");
+    ASSERT_TRUE(cache.ok()) << cache.status();
+    cache_ = *std::move(cache);
+  }
+  // Runs `work(thread, rng)` on every thread.
+  template <class Work>
+  void Run(Work work) {
+    const unsigned seed = std::random_device{}();
+    std::printf("seed %u\n", seed);
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        std::mt19937 rng(seed + static_cast<unsigned>(t));
+        work(t, rng);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+  void ExpectEmptyAfterFlush() {
+    cache_->Flush();
+    cache_->Tick();
+    EXPECT_EQ(cache_->GetStats().items, 0u);
+    EXPECT_EQ(cache_->GetStats().segments_free, cache_->GetStats().segments);
+  }
+
+  // Bytes that belong to `key` and say so.
+  static std::string Checked(absl::string_view key, std::mt19937& rng, size_t bytes_max) {
+    std::string body(rng() % bytes_max, static_cast<char>(rng()));
+    return absl::StrCat(core::Hash64(absl::StrCat(key, body), 1), ":", body);
+  }
+  static bool IsChecked(absl::string_view key, absl::string_view value) {
+    const size_t colon = value.find(':');
+    if (colon == absl::string_view::npos) return false;
+    uint64_t want = 0;
+    return absl::SimpleAtoi(value.substr(0, colon), &want) &&
+           want == core::Hash64(absl::StrCat(key, value.substr(colon + 1)), 1);
+  }
+
+  core::ManualClock clock_;
+  core::Registry registry_;
+  std::unique_ptr<Cache> cache_;
+};
+
+TEST_F(StressTest, AppliedIncrementsSumExactly) {
+  Open(8 << 20, 64 << 10);
+  constexpr int kRounds = 5000;
+  constexpr int kKeys = 7;
+  Run([&](int, std::mt19937& rng) {
+    for (int i = 0; i < kRounds; ++i) {
+      const std::string key = absl::StrCat("n", rng() % kKeys);
+      Update update;
+      const StoreResult result = cache_->Apply(
+          key,
+          [](const ItemRef& found, Update* u) {
+            uint64_t n = 0;
+            if (found.found()) {
+              ASSERT_TRUE(absl::SimpleAtoi(found.value(), &n));
+            }
+            u->action = Update::Action::kStore;
+            u->value = absl::StrCat(n + 1);
+          },
+          &update);
+      ASSERT_EQ(result, StoreResult::kStored);
+    }
+  });
+  uint64_t sum = 0;
+  for (int i = 0; i < kKeys; ++i) {
+    const ItemRef found = cache_->Peek(absl::StrCat("n", i));
+    uint64_t n = 0;
+    ASSERT_TRUE(found.found() && absl::SimpleAtoi(found.value(), &n));
+    sum += n;
+  }
+  EXPECT_EQ(sum, uint64_t{kThreads} * kRounds);
+  ExpectEmptyAfterFlush();
+}
+
+TEST_F(StressTest, ReadsAreWholeWhileEverythingIsEvicted) {
+  Open(64 * 4096, 4096);
+  std::atomic<uint64_t> hits{0};
+  std::atomic<uint64_t> refused{0};
+  Run([&](int thread, std::mt19937& rng) {
+    std::deque<std::pair<std::string, ItemRef>> held;  // Pins that outlive their items.
+    for (int i = 0; i < 20'000; ++i) {
+      const std::string key = absl::StrCat("key", rng() % 400);
+      switch (rng() % 8) {
+        case 0:
+        case 1:
+        case 2: {
+          const int64_t ttl_ms = rng() % 2 == 0 ? kNever : 1 + static_cast<int64_t>(rng() % 100'000);
+          const StoreResult result = cache_->Set(key, Checked(key, rng, 700), 0, ttl_ms);
+          if (result != StoreResult::kStored) refused.fetch_add(1);
+          break;
+        }
+        case 3:
+          cache_->Delete(key);
+          break;
+        case 4: {
+          Update update;
+          cache_->Apply(
+              key,
+              [&](const ItemRef& found, Update* u) {
+                if (!found.found()) return;
+                EXPECT_TRUE(IsChecked(key, found.value()));
+                u->action = Update::Action::kTouch;
+                u->ttl_ms = 1 + static_cast<int64_t>(rng() % 1'000'000);
+              },
+              &update);
+          break;
+        }
+        default: {
+          ItemRef found = cache_->Get(key);
+          if (!found.found()) break;
+          hits.fetch_add(1, std::memory_order_relaxed);
+          EXPECT_TRUE(IsChecked(key, found.value()));
+          held.emplace_back(key, std::move(found));
+          if (held.size() <= 3) break;
+          EXPECT_TRUE(IsChecked(held.front().first, held.front().second.value()));
+          held.pop_front();
+        }
+      }
+      if (thread == 0 && i % 64 == 0) {
+        clock_.AdvanceMs(500);
+        cache_->Tick();
+      }
+      if (thread == 1 && i % 4096 == 0) cache_->Flush();
+    }
+  });
+  EXPECT_GT(hits.load(), 0u);
+  EXPECT_GT(cache_->GetStats().evicted_items, 0u);
+  // At most 12 segments are held by readers for long, of 64.
+  EXPECT_EQ(refused.load(), 0u);
+  ExpectEmptyAfterFlush();
+}
+
+TEST_F(StressTest, WritersOfManyTtlsShareATinyHeap) {
+  Open(8 * 4096, 4096);
+  Run([&](int, std::mt19937& rng) {
+    for (int i = 0; i < 10'000; ++i) {
+      const std::string key = absl::StrCat("key", rng() % 50);
+      ASSERT_EQ(cache_->Set(key, Checked(key, rng, 1500), 0,
+                            1 + static_cast<int64_t>(rng() % 500'000'000)),
+                StoreResult::kStored);
+    }
+  });
+  ExpectEmptyAfterFlush();
+}
+
+// A counter that was read before a flush must not be found, counted on, after it.
+TEST_F(StressTest, NoWriteCarriesABeforeAcrossAFlush) {
+  Open(8 << 20, 64 << 10);
+  std::atomic<uint64_t> generation{1};
+  std::atomic<bool> done{false};
+  const auto flush = [&] {
+    for (int i = 0; i < 2000; ++i) {
+      // Everything written under the old generation is written before the flush.
+      generation.fetch_add(1, std::memory_order_seq_cst);
+      cache_->Flush();
+      const uint64_t floor = generation.load(std::memory_order_seq_cst);
+      const ItemRef found = cache_->Get("key");
+      if (!found.found()) continue;
+      uint64_t value = 0;
+      ASSERT_TRUE(absl::SimpleAtoi(found.value(), &value));
+      // The value was copied on from an item that a flush had to forget.
+      ASSERT_GE(value, floor);
+    }
+  };
+  std::thread flusher([&] {
+    flush();
+    done.store(true);  // After a failure too, or the writer never ends.
+  });
+  std::thread writer([&] {
+    while (!done.load()) {
+      Update update;
+      cache_->Apply(
+          "key",
+          [&](const ItemRef& found, Update* u) {
+            u->action = Update::Action::kStore;
+            // Found: carried on unchanged. Not found: begun in the present generation.
+            u->value = found.found() ? std::string(found.value())
+                                     : absl::StrCat(generation.load(std::memory_order_seq_cst));
+            u->ttl_ms = 100'000;
+          },
+          &update);
+    }
+  });
+  flusher.join();
+  writer.join();
+}
+
+}  // namespace
+}  // namespace seg
