@@ -49,13 +49,13 @@ Node Convert(const toml::value& value, const std::string& name) {
     case toml::value_t::table:
       node.kind = Kind::kTable;
       for (const auto& [key, child] : value.as_table()) {
-        node.children.emplace_back(key, Convert(child, name));
+        node.children.push_back({key, Convert(child, name)});
       }
       // toml11 keeps tables in hash order.
       std::stable_sort(node.children.begin(), node.children.end(),
-                       [](const auto& a, const auto& b) {
-                         return std::make_pair(a.second.place.line, a.first) <
-                                std::make_pair(b.second.place.line, b.first);
+                       [](const Child& a, const Child& b) {
+                         return std::make_pair(a.node.place.line, a.name) <
+                                std::make_pair(b.node.place.line, b.name);
                        });
       break;
     default:

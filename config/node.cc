@@ -66,12 +66,13 @@ Node* Node::Put(absl::string_view key, Node child) {
     *old = std::move(child);
     return old;
   }
-  return &children.emplace_back(std::string(key), std::move(child)).second;
+  children.push_back({std::string(key), std::move(child)});
+  return &children.back().node;
 }
 
 void Node::Erase(absl::string_view key) {
   for (auto it = children.begin(); it != children.end(); ++it) {
-    if (it->first == key) {
+    if (it->name == key) {
       children.erase(it);
       return;
     }

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,6 +19,8 @@ struct Place {
   // "proxy.toml:12", "--set".
   std::string Text() const;
 };
+
+struct Child;
 
 struct Node {
   enum class Kind : uint8_t {
@@ -40,8 +41,8 @@ struct Node {
   int64_t integer = 0;
   double real = 0;
   bool boolean = false;
-  std::vector<std::pair<std::string, Node>> children;  // kTable, in order of lines.
-  std::vector<Node> items;                             // kArray.
+  std::vector<Child> children;  // kTable, in order of lines.
+  std::vector<Node> items;      // kArray.
 
   // The child of that name, or null. The pointer dies with the next change of the table.
   Node* Find(absl::string_view key);
@@ -49,6 +50,11 @@ struct Node {
   Node* Put(absl::string_view key, Node child);  // Replaces one of the same name.
   void Erase(absl::string_view key);
   Node Take(absl::string_view key);  // REQUIRES: Find(key).
+};
+
+struct Child {
+  std::string name;
+  Node node;
 };
 
 // One key=value that was not in the file.

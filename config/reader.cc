@@ -138,7 +138,8 @@ void Reader::Int(absl::string_view name, uint32_t* out, uint32_t min, uint32_t m
                   absl::StrCat("expected an integer, ", min, " to ", max, ", got ", Found(*node)));
   }
   if (*value < min || *value > max) {
-    return Refuse(name, *node, OutOfRange(Found(*node), absl::StrCat(min), absl::StrCat(max)));
+    return Refuse(name, *node,
+                  OutOfRange(absl::StrCat(*value), absl::StrCat(min), absl::StrCat(max)));
   }
   *out = static_cast<uint32_t>(*value);
 }
@@ -232,6 +233,10 @@ bool Reader::IsTable(const std::string& step, const Node& node) {
 const Node* Reader::Array(absl::string_view name) {
   const Node* node = Take(name);
   if (node == nullptr || node->kind == Kind::kArray) return node;
+  if (node->place.line == 0) {
+    Refuse(name, *node, absl::StrCat("a list, expected ", prefix_, name, "[0].key=value"));
+    return nullptr;
+  }
   Refuse(name, *node,
          absl::StrCat("expected a list of sections, each headed [[", prefix_, name, "]], got ",
                       KindName(node->kind)));

@@ -36,7 +36,9 @@ class Reader {
  public:
   // Both are borrowed for the Reader's life. `everywhere`: all paths of the product, for hints.
   Reader(const Node* table, const std::vector<std::string>* everywhere)
-      : table_(table), everywhere_(everywhere) {}
+      : table_(table), everywhere_(everywhere) {
+    places_.Add("", table->place);
+  }
 
   // Call after Visit(): complains of keys that no row asked for.
   void Finish() { RefuseUnknown(); }

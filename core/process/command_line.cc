@@ -40,13 +40,17 @@ struct Typed {
   int verbose = 0;
   bool check = false, print_config = false, describe_config = false, describe_metrics = false;
   bool help = false, version = false, local = false;
+  CLI::Option* config_option = nullptr;
+  CLI::Option* positional = nullptr;
   std::vector<CLI::Option*> refused;  // In the order of kRefused.
 };
 
 void DefineMain(const config::Habits& habits, CLI::App* app, Typed* typed) {
   app->set_help_flag("");
-  app->add_option("file", typed->positional_file, "configuration file (TOML)");
-  app->add_option("--config", typed->config_file, "the same, named")->type_name("FILE");
+  typed->positional = app->add_option("file", typed->positional_file, "configuration file (TOML)");
+  typed->positional->type_name("");
+  typed->config_option = app->add_option("--config", typed->config_file, "the same, named");
+  typed->config_option->type_name("FILE");
   app->add_option("--set", typed->sets,
                   "set one knob, section.key=value or cache[0].key=value; repeatable, wins over "
                   "the file")
@@ -108,7 +112,12 @@ absl::Status CheckTyped(const Typed& typed) {
   if (absl::StrContains(typed.address, ",")) {
     return Usage(absl::StrCat("-l: expected one address, got \"", typed.address, "\""));
   }
-  if (!typed.config_file.empty() && !typed.positional_file.empty()) {
+  const bool by_name = typed.config_option->count() > 0;
+  const bool by_place = typed.positional->count() > 0;
+  if ((by_name && typed.config_file.empty()) || (by_place && typed.positional_file.empty())) {
+    return Usage("the name of the configuration file is empty");  // An unset shell variable.
+  }
+  if (by_name && by_place) {
     return Usage(absl::StrCat("two configuration files, ", typed.config_file, " and ",
                               typed.positional_file, "; expected one"));
   }
@@ -202,6 +211,7 @@ absl::StatusOr<Arguments> ParseArguments(const config::Habits& habits, int argc,
     CLI::App app(std::string(habits.summary), std::string(habits.name));
     DefineMain(habits, &app, &typed);
     DefineLetters(habits, &app, &typed);
+    app.footer("A switch wins over --set, --set over the file, the file over the defaults.\n");
     app.parse(argc, argv);
     Arguments text;
     text.wish = Wish::kText;

@@ -1,0 +1,146 @@
+#include "config/predecessor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/config/fill.h"
+
+namespace config {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// A file of Momento's own proxy through the whole way, with its warnings.
+template <class Product = MomentoProxy>
+absl::StatusOr<LoadResult<Product>> Read(const std::string& text) {
+  LoadResult<Product> result;
+  absl::StatusOr<Node> root = ReadText(text, kFile);
+  if (!root.ok()) return root.status();
+  absl::Status status = internal::Modernize<Product>(&*root, &result.warnings);
+  if (!status.ok()) return status;
+  absl::StatusOr<Product> product = internal::Build<Product>(*root);
+  if (!product.ok()) return product.status();
+  result.config = *std::move(product);
+  return result;
+}
+
+std::string CacheWith(const std::string& lines) {
+  return "[[cache]]\nhost = \"127.0.0.1\"\nport = \"11211\"\ncache_name = \"c\"\n"
+         "default_ttl = 3600\n" +
+         lines;
+}
+
+TEST(Predecessor, OurOwnFilesAreLeftAlone) {
+  const auto read = Read("[[cache]]\ncache_name = \"c\"\nport = 11211\ndefault_ttl = 60\n");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_THAT(read->warnings, IsEmpty());
+  EXPECT_EQ(read->config.caches[0].envelope, Cache::Envelope::kTransparent);
+  EXPECT_EQ(read->config.caches[0].default_ttl, absl::Minutes(1));
+}
+
+TEST(Predecessor, AnySignOfItsStyleKeepsItsEnvelope) {
+  const std::string ours = "[[cache]]\ncache_name = \"c\"\n";
+  for (const std::string& text :
+       {"[proxy]\nthreads = 1\n" + ours, "[debug]\n" + ours, "[klog]\n" + ours,
+        "[admin]\nport = \"9999\"\n" + ours, ours + "port = \"11211\"\n",
+        ours + "connection_count = 2\n", ours + "flags = true\n",
+        ours + "protocol = \"memcache\"\n", ours + "memory_cache_bytes = 1\n",
+        ours + "memory_cache_ttl_seconds = 1\n", ours + "buffer_size = 1\n",
+        ours + "primary_endpoint = \"x\"\n"}) {
+    const auto read = Read(text);
+    ASSERT_TRUE(read.ok()) << read.status() << "\n" << text;
+    EXPECT_EQ(read->config.caches[0].envelope, Cache::Envelope::kFlags4) << text;
+    EXPECT_THAT(read->warnings, Contains(HasSubstr("read as a file of Momento's own proxy")))
+        << text;
+  }
+}
+
+TEST(Predecessor, FlagsChooseTheEnvelope) {
+  EXPECT_EQ(Read(CacheWith(""))->config.caches[0].envelope, Cache::Envelope::kFlags4);
+  EXPECT_EQ(Read(CacheWith("flags = true\n"))->config.caches[0].envelope, Cache::Envelope::kFlags4);
+  EXPECT_EQ(Read(CacheWith("flags = false\n"))->config.caches[0].envelope, Cache::Envelope::kRaw);
+}
+
+TEST(Predecessor, AnEnvelopeThatIsNamedWins) {
+  const auto read = Read(CacheWith("flags = false\nenvelope = \"transparent\"\n"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->config.caches[0].envelope, Cache::Envelope::kTransparent);
+  EXPECT_THAT(read->warnings, Contains("f.toml:6: cache[0].flags: ignored, envelope is set"));
+}
+
+TEST(Predecessor, CountsAndThreadsKeepTheirMeaning) {
+  const auto read = Read("[proxy]\nthreads = 3\n" + CacheWith("connection_count = 7\n"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->config.server.workers, 3u);
+  EXPECT_EQ(read->config.caches[0].connections, 7u);
+  EXPECT_EQ(read->config.caches[0].default_ttl, absl::Hours(1));
+}
+
+TEST(Predecessor, MistakesAreNamedAsTheFileSpellsThem) {
+  EXPECT_EQ(Read("[proxy]\nthreads = 999\n" + CacheWith("")).status().message(),
+            "f.toml:2: proxy.threads: 999 is out of range, expected 0 to 128");
+  EXPECT_EQ(Read(CacheWith("connection_count = \"x\"\n")).status().message(),
+            "f.toml:6: cache[0].connection_count: expected an integer, 1 to 1024, got the string "
+            "\"x\"");
+  EXPECT_EQ(Read(CacheWith("flags = 1\n")).status().message(),
+            "f.toml:6: cache[0].flags: expected true or false");
+  EXPECT_THAT(std::string(Read("[proxy]\nthread = 1\n" + CacheWith("")).status().message()),
+              HasSubstr("f.toml:1: proxy: unknown section"));
+  EXPECT_EQ(Read("[klog]\nsampel = 1\n" + CacheWith("")).status().message(),
+            "f.toml:2: klog.sampel: unknown key");
+}
+
+TEST(Predecessor, DebugBecomesLog) {
+  const auto read =
+      Read("[debug]\nlog_level = \"warn\"\nlog_file = \"x.log\"\nlog_queue_depth = 128\n" +
+           CacheWith(""));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->config.log.level, Log::Level::kWarning);
+  EXPECT_EQ(read->config.log.file, "x.log");
+  EXPECT_EQ(read->config.log.queue_lines, 128u);
+}
+
+TEST(Predecessor, RespIsRefused) {
+  const auto read = Read(CacheWith("protocol = \"resp\"\n"));
+  EXPECT_EQ(read.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(read.status().message(),
+            "f.toml:6: cache[0].protocol: \"resp\" is not supported, expected \"memcache\"");
+}
+
+TEST(Predecessor, NothingIsIgnoredInSilence) {
+  const auto read = Read(
+      "[admin]\nport = \"9999\"\nnevent = 1024\n[debug]\nlog_backup = \"b\"\nlog_max_size = 1\n"
+      "[klog]\nfile = \"k\"\nsample = 100\n" +
+      CacheWith("memory_cache_bytes = 1\nbuffer_size = 2\n"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  for (const char* key :
+       {":3: admin.nevent", ":5: debug.log_backup", ":6: debug.log_max_size", ":8: klog.file",
+        ":9: klog.sample", "cache[0].memory_cache_bytes", "cache[0].buffer_size"}) {
+    EXPECT_THAT(read->warnings, Contains(HasSubstr(key)));
+  }
+}
+
+TEST(Predecessor, ALongDefaultTtlLiftsTheMaximum) {
+  const auto read = Read("[[cache]]\nport = \"1\"\ncache_name = \"c\"\ndefault_ttl = 604800\n");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->config.caches[0].default_ttl, absl::Hours(168));
+  EXPECT_EQ(read->config.caches[0].max_ttl, absl::Hours(168));
+  EXPECT_THAT(read->warnings, Contains(HasSubstr("max_ttl is raised")));
+}
+
+TEST(Predecessor, SegcacheFilesOfPelikanAreRead) {
+  const auto read = Read<Segcache>(
+      "[server]\nhost = \"0.0.0.0\"\nport = \"12321\"\ntimeout = 100\n[worker]\nthreads = 4\n"
+      "timeout = 100\nnevent = 1024\n[debug]\nlog_level = \"debug\"\n");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->config.listen.host, "0.0.0.0");
+  EXPECT_EQ(read->config.listen.port, 12321);
+  EXPECT_EQ(read->config.server.workers, 4u);
+  EXPECT_EQ(read->config.log.level, Log::Level::kDebug);
+  EXPECT_THAT(read->warnings, Contains(HasSubstr("f.toml:4: server.timeout")));
+}
+
+}  // namespace
+}  // namespace config

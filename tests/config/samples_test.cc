@@ -1,0 +1,69 @@
+// The samples under config/samples/ are what people copy, so they are held to three things: they
+// load, every knob is in them, and what they say is the default.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "tests/config/fill.h"
+
+namespace config {
+namespace {
+
+// Tests run in the root of the tree.
+std::string Sample(absl::string_view name) {
+  return absl::StrCat("config/samples/", name, ".toml");
+}
+
+bool HasKnob(const Node& root, absl::string_view path) {
+  const size_t dot = path.rfind('.');
+  absl::string_view section = path.substr(0, dot);
+  const bool list = section.substr(section.size() - 2) == "[]";
+  const Node* node = root.Find(list ? section.substr(0, section.size() - 2) : section);
+  if (node != nullptr && list) node = node->items.empty() ? nullptr : &node->items[0];
+  return node != nullptr && node->Find(path.substr(dot + 1)) != nullptr;
+}
+
+template <class Product>
+class Samples : public testing::Test {};
+using Products = testing::Types<MomentoProxy, Segcache, Pingserver, MomentoLocal>;
+TYPED_TEST_SUITE(Samples, Products);
+
+TYPED_TEST(Samples, SayTheDefaults) {
+  const auto loaded =
+      Load<TypeParam>({.file = Sample(TypeParam::kName), .defaults = {}, .overrides = {}});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_TRUE(loaded->warnings.empty());
+  TypeParam defaults;
+  if constexpr (std::is_same_v<TypeParam, MomentoProxy>) {
+    defaults.caches.emplace_back();
+    defaults.caches[0].cache_name = "my-cache";
+  }
+  EXPECT_EQ(Print(loaded->config), Print(defaults));
+}
+
+TYPED_TEST(Samples, ShowEveryKnob) {
+  const auto root = ReadFile(Sample(TypeParam::kName));
+  ASSERT_TRUE(root.ok()) << root.status();
+  for (const Knob& knob : Describer::Knobs<TypeParam>()) {
+    EXPECT_TRUE(HasKnob(*root, knob.path)) << knob.path;
+  }
+}
+
+TEST(PredecessorSample, LoadsWithItsMeaning) {
+  const auto loaded =
+      Load<MomentoProxy>({.file = Sample("predecessor"), .defaults = {}, .overrides = {}});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const MomentoProxy& proxy = loaded->config;
+  ASSERT_EQ(proxy.caches.size(), 2u);
+  EXPECT_EQ(proxy.server.workers, 2u);
+  EXPECT_EQ(proxy.caches[0].connections, 8u);
+  EXPECT_EQ(proxy.caches[0].envelope, Cache::Envelope::kFlags4);
+  EXPECT_EQ(proxy.caches[1].envelope, Cache::Envelope::kRaw);
+  EXPECT_EQ(proxy.caches[1].default_ttl, absl::Minutes(1));
+  EXPECT_EQ(proxy.log.level, Log::Level::kWarning);
+  EXPECT_EQ(proxy.log.queue_lines, 1024u);
+  EXPECT_EQ(loaded->warnings.size(), 6u);
+}
+
+}  // namespace
+}  // namespace config
