@@ -12,7 +12,7 @@ namespace proto::memcache {
 // Aborts if the property fails. Longer inputs are only parsed whole: past this length memcached,
 // and so the codec, may hang up on a line because its end has not arrived yet.
 inline void CheckFragmentation(absl::string_view wire) {
-  constexpr Limits kSmall{64};  // So that short inputs can hold values that are too large.
+  constexpr Limits kSmall{59 + 1 + 64};  // So that short inputs can hold values that are too large.
   const auto whole = OutcomesInSteps(wire, wire.size() + 1, false, kSmall);
   if (wire.size() > TextCodec::kUnfinishedLineBytesMax) return;
   CHECK(OutcomesInSteps(wire, 1, false, kSmall) == whole);

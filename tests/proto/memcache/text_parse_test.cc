@@ -16,7 +16,10 @@ const std::string kLongestKey(250, 'k');
 const std::string kTooLongKey(251, 'k');
 constexpr absl::string_view kFormat = "!CLIENT_ERROR bad command line format";
 constexpr absl::string_view kTooLarge = "!SERVER_ERROR object too large for cache";
-constexpr size_t kValueBytesMax = 100;  // Small, so that tables can exceed it.
+// Small, so that tables can exceed it: 100 bytes beside the longest key and flags, so 349 beside a
+// one-byte key and flags.
+constexpr uint64_t kItemBytesMax = ItemBytes(250, 100, 1);
+static_assert(ItemBytes(1, 349, 1) == kItemBytesMax);
 
 struct Case {
   std::string wire;
@@ -124,21 +127,22 @@ std::vector<Case> StoreCases() {
 
 std::vector<Case> TooLargeCases() {
   const std::string large(kTooLarge);
-  const std::string fits(kValueBytesMax, 'v');
-  const std::string block = std::string(kValueBytesMax + 1, 'v') + "\r\n";
+  const std::string fits(349, 'v');
+  const std::string block = std::string(350, 'v') + "\r\n";
   return {
-      {"set a 1 2 100\r\n" + fits + "\r\n", {"set(a) f=1 t=2 v=" + fits}},
-      {"set a 1 2 101\r\n" + block + "get b\r\n", {"set(a) too large", "get(b)"}},
-      {"set a 1 2 101 noreply\r\n" + block + "get b\r\n", {"set(a) too large noreply", "get(b)"}},
+      {"set a 1 2 349\r\n" + fits + "\r\n", {"set(a) f=1 t=2 v=" + fits}},
+      {"set a 0 2 350\r\n" + block, {"set(a) f=0 t=2 v=" + std::string(350, 'v')}},
+      {"set a 1 2 350\r\n" + block + "get b\r\n", {"set(a) too large", "get(b)"}},
+      {"set a 1 2 350 noreply\r\n" + block + "get b\r\n", {"set(a) too large noreply", "get(b)"}},
       // How the swallowed block ends does not matter.
-      {"set a 1 2 101\r\n" + std::string(103, '\n') + "get b\r\n", {"set(a) too large", "get(b)"}},
-      {"add a 1 2 101\r\n" + block + "get b\r\n", {large, "get(b)"}},
-      {"add a 1 2 101 noreply\r\n" + block + "get b\r\n", {"!", "get(b)"}},
-      {"replace a 1 2 101\r\n" + block + "get b\r\n", {large, "get(b)"}},
-      {"append a 1 2 101\r\n" + block + "get b\r\n", {large, "get(b)"}},
-      {"prepend a 1 2 101\r\n" + block + "get b\r\n", {large, "get(b)"}},
-      {"cas a 1 2 101 9\r\n" + block + "get b\r\n", {large, "get(b)"}},
-      {"set a 1 2 101\r\n" + block + "set b 0 0 101\r\n" + block,
+      {"set a 1 2 350\r\n" + std::string(352, '\n') + "get b\r\n", {"set(a) too large", "get(b)"}},
+      {"add a 1 2 350\r\n" + block + "get b\r\n", {large, "get(b)"}},
+      {"add a 1 2 350 noreply\r\n" + block + "get b\r\n", {"!", "get(b)"}},
+      {"replace a 1 2 350\r\n" + block + "get b\r\n", {large, "get(b)"}},
+      {"append a 1 2 350\r\n" + block + "get b\r\n", {large, "get(b)"}},
+      {"prepend a 1 2 350\r\n" + block + "get b\r\n", {large, "get(b)"}},
+      {"cas a 1 2 350 9\r\n" + block + "get b\r\n", {large, "get(b)"}},
+      {"set a 1 2 350\r\n" + block + "set b 7 0 350\r\n" + block,
        {"set(a) too large", "set(b) too large"}},
       {"set a 0 0 2147483645\r\nxyz", {}},
   };
@@ -271,7 +275,7 @@ std::vector<Case> AllCases() {
 TEST(TextParse, ReadsEveryLineLikeMemcached) {
   for (const Case& c : AllCases()) {
     SCOPED_TRACE(absl::CEscape(c.wire));
-    EXPECT_EQ(OutcomesInSteps(c.wire, c.wire.size(), false, {kValueBytesMax}), c.outcomes);
+    EXPECT_EQ(OutcomesInSteps(c.wire, c.wire.size(), false, {kItemBytesMax}), c.outcomes);
   }
 }
 
@@ -279,7 +283,7 @@ TEST(TextParse, DoesNotCareWhereTheInputIsCut) {
   for (const Case& c : AllCases()) {
     SCOPED_TRACE(absl::CEscape(c.wire));
     for (size_t cut = 1; cut < c.wire.size(); ++cut) {
-      ASSERT_EQ(OutcomesCutAt(c.wire, cut, {kValueBytesMax}), c.outcomes) << "cut at " << cut;
+      ASSERT_EQ(OutcomesCutAt(c.wire, cut, {kItemBytesMax}), c.outcomes) << "cut at " << cut;
     }
   }
 }
@@ -287,22 +291,22 @@ TEST(TextParse, DoesNotCareWhereTheInputIsCut) {
 TEST(TextParse, ReadsInputByteByByte) {
   for (const Case& c : AllCases()) {
     SCOPED_TRACE(absl::CEscape(c.wire));
-    EXPECT_EQ(OutcomesInSteps(c.wire, 1, false, {kValueBytesMax}), c.outcomes);
-    EXPECT_EQ(OutcomesInSteps(c.wire, 1, true, {kValueBytesMax}), c.outcomes) << "impatient";
-    EXPECT_EQ(OutcomesInSteps(c.wire, 3, false, {kValueBytesMax}), c.outcomes);
+    EXPECT_EQ(OutcomesInSteps(c.wire, 1, false, {kItemBytesMax}), c.outcomes);
+    EXPECT_EQ(OutcomesInSteps(c.wire, 1, true, {kItemBytesMax}), c.outcomes) << "impatient";
+    EXPECT_EQ(OutcomesInSteps(c.wire, 3, false, {kItemBytesMax}), c.outcomes);
   }
 }
 
 TEST(TextParse, DoesNotCareWhatFollows) {
   for (const Case& c : AllCases()) {
     if (c.outcomes.empty() || c.outcomes.back() == "quit") continue;
-    CodecDriver driver({kValueBytesMax});
+    CodecDriver driver({kItemBytesMax});
     driver.Feed(c.wire);
     if (!driver.unread().empty()) continue;  // The case ends inside a line.
     std::vector<std::string> expected = c.outcomes;
     expected.push_back("get(next)");
     SCOPED_TRACE(absl::CEscape(c.wire));
-    EXPECT_EQ(OutcomesInSteps(c.wire + "get next\r\n", 1 << 20, false, {kValueBytesMax}), expected);
+    EXPECT_EQ(OutcomesInSteps(c.wire + "get next\r\n", 1 << 20, false, {kItemBytesMax}), expected);
   }
 }
 
