@@ -11,8 +11,8 @@ build=(
   protobuf-compiler protobuf-compiler-grpc python3
 )
 test=(
-  clang libclang-rt-14-dev libmemcached-tools memcached openssl python3-pymemcache python3-yaml
-  systemd
+  clang libclang-rt-14-dev libmemcached-tools memcached openssl python3-h2 python3-pymemcache
+  python3-yaml systemd
 )
 
 want=("${build[@]}")

@@ -11,10 +11,9 @@
 
 namespace config {
 
-// What momento_local serves over gRPC; embedded by momento_proxy --local.
-struct Local {
-  std::string host = "127.0.0.1";
-  uint16_t port = 8080;  // momento-local's port.
+// A Momento-compatible service and its faults, wherever it is reached; what momento_proxy --local
+// embeds.
+struct LocalService {
   std::string token;     // Empty: any authorization is accepted.
   bool create_unknown = false;
   uint64_t item_size_max = 4883 * kKB;       // What the service reports.
@@ -31,8 +30,6 @@ struct Local {
 
   template <class V>
   void Visit(V& v) {
-    v.Text("host", &host, "address of the gRPC port");
-    v.Port("port", &port, "gRPC port, plaintext HTTP/2; 0 picks a free one and logs it");
     v.Secret("token", &token, "authorization every call must carry; empty accepts any");
     v.Bool("create_unknown", &create_unknown, "create a cache at its first use");
     v.Size("item_size_max", &item_size_max, kKB, 128 * kMB, "longest key plus value");
@@ -52,16 +49,29 @@ struct Local {
   }
 };
 
+// The same on a port of its own: momento_local.
+struct Local : LocalService {
+  std::string host = "127.0.0.1";
+  uint16_t port = 8080;  // momento-local's port.
+
+  template <class V>
+  void Visit(V& v) {
+    v.Text("host", &host, "address of the gRPC port");
+    v.Port("port", &port, "gRPC port, plaintext HTTP/2; 0 picks a free one and logs it");
+    LocalService::Visit(v);
+  }
+};
+
 struct MomentoProxy {
   static constexpr absl::string_view kName = "momento_proxy";
 
-  Server server;
+  ProxyServer server;
   Admin admin;
   Log log;
   Momento momento;
   std::vector<Cache> caches;
-  Local local;  // Used with --local only.
-  Seg seg;      // Likewise: the embedded server's engine.
+  LocalService local;  // Used with --local only.
+  Seg seg;             // Likewise: the embedded server's engine.
 
   template <class V>
   void Visit(V& v) {
@@ -78,7 +88,7 @@ struct MomentoProxy {
 struct Segcache {
   static constexpr absl::string_view kName = "segcache";
 
-  Server server;
+  MemcacheServer server;
   Listener listen{.host = "127.0.0.1", .port = 12321};  // Pelikan's data port.
   Admin admin;
   Log log;

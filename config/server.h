@@ -25,13 +25,31 @@ struct Server {
                "close a connection that is silent this long; 0s means never");
     v.Duration("drain_timeout", &drain_timeout, absl::ZeroDuration(), absl::Hours(1),
                "how long SIGTERM waits for requests in flight before closing anyway");
-    v.Int("in_flight_max", &in_flight_max, 1, 1u << 16,
-          "unanswered requests per connection before it is no longer read");
     v.Size("output_max", &output_max, 16 * kKB, kGB,
            "unsent reply bytes per connection before it is no longer read");
+  }
+};
+
+// A product offers only the knobs that do something in it.
+
+// Where items are stored.
+struct MemcacheServer : Server {
+  template <class V>
+  void Visit(V& v) {
+    Server::Visit(v);
     v.Size("item_size_max", &item_size_max, kKB, 128 * kMB,
            "largest item accepted, as memcached counts it (key, value and 59 bytes); a larger one is "
            "swallowed and refused");
+  }
+};
+
+// Where a request waits for somebody else's answer; elsewhere each is answered as it is read.
+struct ProxyServer : MemcacheServer {
+  template <class V>
+  void Visit(V& v) {
+    MemcacheServer::Visit(v);
+    v.Int("in_flight_max", &in_flight_max, 1, 1u << 16,
+          "unanswered requests per connection before it is no longer read");
   }
 };
 

@@ -85,7 +85,7 @@ void CheckSeg(const Seg& seg, Checks* checks) {
                               SpellSize(least), ")"));
 }
 
-void CheckLocal(const Local& local, Checks* checks) {
+void CheckLocal(const LocalService& local, Checks* checks) {
   const bool known =
       std::find(kStatuses.begin(), kStatuses.end(), local.fault_error) != kStatuses.end();
   checks->Expect(known, "local.fault_error",

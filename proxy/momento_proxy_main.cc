@@ -191,7 +191,8 @@ proto::memcache::StatsSettings CacheFront::Settings() const {
 absl::StatusOr<std::unique_ptr<cache::local::LocalServer>> Embed(config::MomentoProxy* c,
                                                                  const core::Clock* clock,
                                                                  core::Process& process) {
-  config::Local local = c->local;
+  config::Local local;
+  static_cast<config::LocalService&>(local) = c->local;
   local.host = absl::StrCat("unix-abstract:momento-proxy-", ::getpid());
   ASSIGN_OR_RETURN(std::unique_ptr<cache::local::LocalServer> server,
                    cache::local::LocalServer::Start(local, c->seg, clock, process.metrics(),

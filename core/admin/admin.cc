@@ -53,7 +53,7 @@ struct Admin::Running {
   ConnectionLimit connections{kTextConnectionsMax};
   std::unique_ptr<NetMetrics> http_metrics;
   std::unique_ptr<AdminHttp> http;
-  WorkerPool pool{1, &clock, hooks.metrics};
+  WorkerPool pool{1, &clock, hooks.metrics, "admin_"};
   std::unique_ptr<TextServer> text;
   std::unique_ptr<Acceptor> http_acceptor;
   uint16_t port = 0;

@@ -32,7 +32,8 @@ int UsableCpus() {
   return std::max(1, std::min(cpus, CgroupCpus()));
 }
 
-WorkerPool::WorkerPool(int count, const Clock* clock, Registry* registry) : registry_(registry) {
+WorkerPool::WorkerPool(int count, const Clock* clock, Registry* registry, absl::string_view name)
+    : registry_(registry), name_(name) {
   if (count == 0) count = UsableCpus();
   for (int i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(i, clock));
 }
@@ -40,7 +41,7 @@ WorkerPool::WorkerPool(int count, const Clock* clock, Registry* registry) : regi
 void WorkerPool::Start() {
   for (auto& worker : workers_) {
     threads_.emplace_back([this, w = worker.get()] {
-      ::pthread_setname_np(::pthread_self(), absl::StrCat("worker_", w->index).c_str());
+      ::pthread_setname_np(::pthread_self(), absl::StrCat(name_, w->index).c_str());
       registry_->ClaimShard();
       w->loop.Run();
     });

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "core/base/clock.h"
 #include "core/metrics/metrics.h"
 #include "core/net/event_loop.h"
@@ -35,8 +36,10 @@ int UsableCpus();
 // destroyed after that, on main's thread.
 class WorkerPool {
  public:
-  // `count` 0 means UsableCpus(). `clock` and `registry` outlive the pool.
-  WorkerPool(int count, const Clock* clock, Registry* registry);
+  // `count` 0 means UsableCpus(). `clock` and `registry` outlive the pool. The threads are called
+  // `name` and their number.
+  WorkerPool(int count, const Clock* clock, Registry* registry,
+             absl::string_view name = "worker_");
   ~WorkerPool() { Stop(); }
 
   void Start();
@@ -48,6 +51,7 @@ class WorkerPool {
 
  private:
   Registry* registry_;
+  const std::string name_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
 };

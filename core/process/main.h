@@ -33,7 +33,7 @@ int Main(int argc, char** argv, const Program<Product>& program) {
   if (start.action == Action::kExit) return PrintAndExitCode(start.out, start.err, start.exit_code);
   if (start.action == Action::kDescribeMetrics) {
     Registry registry;
-    const ProcessMetrics process_metrics(&registry, std::string(Product::kName), MP_VERSION);
+    RegisterProcess(start.config.admin, std::string(Product::kName), MP_VERSION, &registry);
     program.metrics(&registry);
     return PrintAndExitCode(registry.Describe(), "", 0);
   }

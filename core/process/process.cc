@@ -8,6 +8,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/status.h"
+#include "core/net/metrics.h"
 #include "core/process/notify.h"
 
 namespace core {
@@ -25,7 +26,7 @@ struct LogMetrics : MetricGroup {
   LogMetrics(Registry* registry, const Log* log)
       : MetricGroup(registry, "core_log"),
         dropped(this, "drop_total", "Log lines lost: the queue was full or the file took none.",
-                [log] { return static_cast<double>(log->dropped()); }) {}
+                [log] { return log == nullptr ? 0 : static_cast<double>(log->dropped()); }) {}
   Counter dropped;
 };
 
@@ -46,6 +47,14 @@ uint64_t RaiseOpenFilesLimit(uint64_t needed) {
   const rlim_t before = limit.rlim_cur;
   limit.rlim_cur = std::min<rlim_t>(needed, limit.rlim_max);
   return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
+}
+
+void RegisterProcess(const config::Admin& admin, const std::string& product,
+                     const std::string& version, Registry* registry) {
+  ProcessMetrics(registry, product, version);
+  LogMetrics(registry, nullptr);
+  if (admin.enabled) NetMetrics(registry, {{"server", "admin"}});
+  if (admin.http_enabled) NetMetrics(registry, {{"server", "admin_http"}});
 }
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Create(ProcessOptions options) {

@@ -96,6 +96,10 @@ class Process {
   std::unique_ptr<Admin> admin_;
 };
 
+// What every process counts, without a process: for --describe-metrics. Reads as zeros.
+void RegisterProcess(const config::Admin& admin, const std::string& product,
+                     const std::string& version, Registry* registry);
+
 // Raises the soft limit on open files to at least `needed` as far as the hard limit allows. Returns
 // the limit now in force.
 uint64_t RaiseOpenFilesLimit(uint64_t needed);

@@ -33,7 +33,7 @@ TEST_F(FileTest, LoadsOverridesAndDefaults) {
   EXPECT_EQ(loaded->config.server.workers, 3u);  // The file over a default.
   EXPECT_EQ(loaded->config.listen.port, 11211);  // A default where the file is silent.
   EXPECT_EQ(loaded->config.server.backlog, 9u);  // The last override over the file.
-  EXPECT_EQ(loaded->config.server.in_flight_max, Server{}.in_flight_max);
+  EXPECT_EQ(loaded->config.server.output_max, Server{}.output_max);
   EXPECT_TRUE(loaded->warnings.empty());
 }
 

@@ -80,7 +80,7 @@ TEST_F(CommandLine, SwitchOverSetOverFileOverDefault) {
   EXPECT_EQ(run.config.server.workers, 4u);
   EXPECT_EQ(run.config.server.connections_max, 33u);
   EXPECT_EQ(run.config.server.backlog, 222u);
-  EXPECT_EQ(run.config.server.in_flight_max, config::Server{}.in_flight_max);
+  EXPECT_EQ(run.config.server.output_max, config::Server{}.output_max);
 }
 
 TEST_F(CommandLine, ProxyWantsAFileOrLocal) {

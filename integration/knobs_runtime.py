@@ -1,0 +1,255 @@
+"""server.*, listen.*, admin.* and log.*: what every product has, shown on each that has it."""
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+from harness import BIN, Client, eventually, free_port, product, wait_port
+from knobs import (ALL, FRONTS, MEMCACHES, client_of, metrics, port_of, ready, sets, shows, started,
+                   threads_of, total)
+
+LISTEN = {"momento_proxy": "cache[0]", "segcache": "listen", "pingserver": "listen",
+          "momento_local": "local"}
+
+
+def refuses(port, host="127.0.0.1"):
+    with socket.socket() as s:
+        return s.connect_ex((host, port)) != 0
+
+
+@shows(FRONTS, "server.workers")
+def test_workers_are_threads():
+    for name in FRONTS:
+        for count in (1, 3):
+            with started(name, f"server.workers={count}") as running:
+                ready(running)
+                workers = [t for t in threads_of(running) if t.startswith("worker_")]
+                assert workers == [f"worker_{i}" for i in range(count)], (name, workers)
+
+
+@shows(FRONTS, "server.connections_max")
+def test_one_connection_too_many_gets_an_error_line():
+    for name in FRONTS:
+        with started(name, "server.connections_max=2") as running:
+            port = port_of(running)
+            first, second, third = Client(port), Client(port), Client(port)
+            assert third.hear_end() == b"ERROR Too many open connections\r\n", name
+            assert total(running, "core_net_connection_reject_total") == 1
+            first.close()
+
+            def admitted():
+                one = Client(port)
+                one.say(b"quit\r\n")
+                return one.hear_end() == b""
+            if name != "pingserver":  # It knows no quit.
+                eventually(admitted, what="room after a client left")
+            second.close()
+
+
+@shows(FRONTS, "server.backlog")
+def test_backlog_bounds_what_the_kernel_queues():
+    def queued(name, backlog):
+        with started(name, f"server.backlog={backlog}") as running:
+            port = port_of(running)
+            running.process.send_signal(signal.SIGSTOP)
+            with contextlib.ExitStack() as stack:
+                sockets = [stack.enter_context(socket.socket()) for _ in range(30)]
+                for one in sockets:
+                    one.setblocking(False)
+                    one.connect_ex(("127.0.0.1", port))
+                time.sleep(0.3)
+                connected = sum(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"
+                                for one in sockets)
+                running.process.send_signal(signal.SIGCONT)
+                return connected
+
+    for name in FRONTS:
+        assert queued(name, 3) <= 5, name
+        assert queued(name, 100) == 30, name
+
+
+@shows(FRONTS, "server.idle_timeout")
+def test_idle_connections_are_closed():
+    for name in FRONTS:
+        with started(name, "server.idle_timeout=200ms") as running:
+            assert client_of(running).hear_end() == b"", name
+            assert total(running, "core_net_connection_idle_close_total") == 1
+        with started(name) as running:
+            client = client_of(running, timeout=0.6)
+            with contextlib.suppress(TimeoutError):
+                raise AssertionError(f"{name} closed: {client.hear_end()}")
+
+
+def stuff(client, request, seconds=3):
+    """Sends `request` over and over, reading nothing, until the peer takes no more."""
+    client.socket.setblocking(False)
+    data, taken, end = request * 4096, time.monotonic(), time.monotonic() + seconds
+    while time.monotonic() < end and time.monotonic() - taken < 0.3:
+        try:
+            client.socket.send(data)
+            taken = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.01)
+
+
+ASK = {"momento_proxy": b"version\r\n", "segcache": b"version\r\n", "pingserver": b"PING\r\n"}
+
+
+@shows(FRONTS, "server.drain_timeout")
+def test_drain_timeout_bounds_the_drain():
+    for name in FRONTS:
+        for seconds in (0.2, 0.8):
+            with started(name, f"server.drain_timeout={int(seconds * 1000)}ms") as running:
+                client = client_of(running)
+                stuff(client, ASK[name])  # Replies that are never read are in flight for ever.
+                began = time.monotonic()
+                running.process.send_signal(signal.SIGTERM)
+                assert running.process.wait(15) == 0
+                took = time.monotonic() - began
+                assert seconds - 0.05 <= took < seconds + 5, (name, seconds, took)
+                assert "drain_timeout passed" in running.log()
+
+
+@shows(["momento_proxy"], "server.in_flight_max")
+def test_in_flight_max_pauses_reading():
+    for limit, paused in ((2, True), (1024, False)):
+        with started("momento_proxy", f"server.in_flight_max={limit}", "local.fault_delay=50ms",
+                     "local.fault_delay_percent=100", "cache[0].batch=off") as running:
+            client = client_of(running)
+            client.say(b"".join(b"get k%d\r\n" % i for i in range(20)))
+            for _ in range(20):
+                assert client.hear_line() == b"END"
+            pauses = total(running, "core_net_read_pause_total")
+            assert (pauses > 0) == paused, (limit, pauses)
+
+
+@shows(FRONTS, "server.output_max")
+def test_output_max_pauses_reading():
+    for name in FRONTS:
+        for limit, paused in (("16KB", True), ("1GB", False)):
+            with started(name, f"server.output_max={limit}") as running:
+                client = client_of(running)
+                stuff(client, ASK[name], seconds=0.5)
+                count = lambda: total(running, "core_net_read_pause_total")  # noqa: E731
+                if paused:
+                    eventually(count, what="a pause of reading")
+                else:
+                    assert count() == 0, name
+                client.close()
+
+
+@shows(MEMCACHES, "server.item_size_max")
+def test_item_size_max():
+    for name in MEMCACHES:
+        with started(name, "server.item_size_max=1KB") as running:
+            client = client_of(running)
+            assert client.set(b"k", b"x" * 900) == b"STORED"
+            assert client.set(b"k", b"x" * 1000) == b"SERVER_ERROR object too large for cache"
+            assert client.ask(b"version").startswith(b"VERSION"), "the body is swallowed"
+        with started(name, "server.item_size_max=1MB") as running:
+            assert client_of(running).set(b"k", b"x" * 1000) == b"STORED"
+
+
+@shows(["momento_proxy"], "cache[].host", "cache[].port")
+@shows(["segcache", "pingserver"], "listen.host", "listen.port")
+@shows(["momento_local"], "local.host", "local.port")
+def test_listening_where_told():
+    for name in ALL:
+        port = free_port()
+        flags = ["--local"] if name == "momento_proxy" else []
+        section = LISTEN[name]
+        with product(name, *flags, *sets((f"{section}.host=127.0.0.2", f"{section}.port={port}"))) \
+                as running:
+            assert port_of(running) == port
+            assert not refuses(port, "127.0.0.2")
+            assert refuses(port), f"{name} listens beyond its host"
+
+
+@shows(ALL, "admin.enabled", "admin.host", "admin.port", "admin.http_enabled", "admin.http_host",
+       "admin.http_port")
+def test_admin_ports_where_told():
+    for name in ALL:
+        text, http = free_port(), free_port()
+        where = (f"admin.port={text}", f"admin.http_port={http}")
+        with started(name, *where, "admin.host=127.0.0.2", "admin.http_host=127.0.0.3") as running:
+            ready(running)
+            assert not refuses(text, "127.0.0.2") and not refuses(http, "127.0.0.3"), name
+            assert refuses(text) and refuses(http), name
+        with started(name, *where, "admin.enabled=false") as running:
+            wait_port(http)
+            assert refuses(text), name
+        with started(name, *where, "admin.http_enabled=false") as running:
+            wait_port(text)
+            assert refuses(http), name
+
+
+@shows(ALL, "log.level", "log.file")
+def test_log_level_and_file():
+    for name in ALL:
+        with tempfile.TemporaryDirectory() as folder:
+            for level, told in (("info", True), ("error", False)):
+                path = os.path.join(folder, level)
+                http = free_port()
+                with started(name, f"log.level={level}", f"log.file={path}",
+                             f"admin.http_port={http}") as running:
+                    wait_port(http)
+                    running.stop()
+                    assert running.log() == "", "with a file, stderr stays empty"
+                assert ("starts, pid" in open(path).read()) == told, (name, level)
+
+
+@shows(ALL, "log.queue_lines")
+def test_log_queue_lines():
+    """A log that is read slowly costs the lines that the queue cannot hold."""
+    for name in ALL:
+        for lines, lost in ((16, True), (4096, False)):
+            text, http = free_port(), free_port()
+            flags = ["--local"] if name == "momento_proxy" else []
+            unread, writing = os.pipe()
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+            process = subprocess.Popen(
+                [os.path.join(BIN, name), *flags, "-p", "0",
+                 *sets((f"log.queue_lines={lines}", f"admin.port={text}",
+                        f"admin.http_port={http}"))], stderr=writing)
+            done = threading.Event()
+
+            def read_slowly():
+                while not done.wait(0.02):
+                    os.read(unread, 4096)
+            slow = threading.Thread(target=read_slowly)
+            try:
+                wait_port(http)
+                # Each read makes room for one write in a pipe of one page: 50 lines a second.
+                slow.start()
+                for _ in range(200):
+                    process.send_signal(signal.SIGHUP)
+                    time.sleep(0.003)
+                dropped = Dropped(http).count()
+                assert dropped > 30 if lost else dropped < 20, (name, lines, dropped)
+            finally:
+                done.set()
+                process.kill()
+                process.wait()
+                os.close(writing)  # Ends a read that waits.
+                if slow.ident is not None:
+                    slow.join()
+                os.close(unread)
+
+
+class Dropped:
+    """core_log_drop_total of a product whose log cannot be read."""
+
+    def __init__(self, http_port):
+        self.http_port = http_port
+
+    def wait_log(self, _):
+        return re.match(r"(\d+)", str(self.http_port))
+
+    def count(self):
+        return metrics(self)["core_log_drop_total"]
