@@ -27,7 +27,7 @@ MAY_INCLUDE = {
 # header pattern -> the places that may include it.
 ONLY_IN = {
     r"(grpcpp|grpc)/.*|.*\.grpc\.pb\.h": r"cache/local/.*\.cc|tools/.*\.cc",
-    r"google/protobuf/.*|.*\.pb\.h": r"(proxy/momento|cache/local|tools)/.*\.cc",
+    r"google/protobuf/.*|.*\.pb\.h": r"(cache/local|tools)/.*\.cc",
     r"nghttp2/.*": r"proxy/momento/.*\.cc",
     r"toml\.hpp": r"config/loader\.cc",
     r"httplib\.h": r"core/admin/.*\.cc",
