@@ -6,9 +6,11 @@
 momento_local runs on the second CPU with the memcache load; the measured process - the bare
 asynchronous gRPC client (tools/grpc_load.cc) or momento_proxy with one worker - runs alone on the
 first. Rounds are interleaved. Prints CPU per key answered (all threads of the measured process),
-latency, resident memory, and the ratio proxy / bare client as the median over rounds.
+latency and the ratio proxy / bare client, each as the median over rounds, and resident memory.
+Needs two CPUs. Other work on the machine inflates the times of both sides; the ratio suffers less.
 """
 import argparse
+import atexit
 import glob
 import os
 import re
@@ -16,6 +18,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 MEASURED, OTHERS = {0}, {1}
@@ -38,8 +41,15 @@ def wait_for(port):
 
 
 def start(cpus, *argv):
-    return subprocess.Popen(argv, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            preexec_fn=lambda: os.sched_setaffinity(0, cpus))
+    process = subprocess.Popen(argv, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               preexec_fn=lambda: os.sched_setaffinity(0, cpus))
+    atexit.register(stop, process)
+    return process
+
+
+def stop(process):
+    process.terminate()
+    process.wait()
 
 
 def run(cpus, *argv):
@@ -67,24 +77,17 @@ class Bench:
         self.local = start(OTHERS, f"{args.bin}/momento_local", "-p", str(self.local_port), *quiet,
                            "--set", "local.create_unknown=true", "-m", "64")
         wait_for(self.local_port)
-        config = f"/tmp/bench_proxy.{os.getpid()}.toml"
-        with open(config, "w") as f:
-            f.write(f'[server]\nworkers = 1\n[admin]\nenabled = false\nhttp_enabled = false\n'
-                    f'[momento]\nendpoint_override = "127.0.0.1:{self.local_port}"\n'
-                    f'[[cache]]\nport = {self.proxy_port}\ncache_name = "default-cache"\n')
-        self.batched, self.proxy_port_single = self.proxy_port, free_port()
-        self.proxy = start(MEASURED, f"{args.bin}/momento_proxy", config)
-        self.single = start(MEASURED, f"{args.bin}/momento_proxy", config, "--set",
-                            "cache.0.batch=off", "-p", str(self.proxy_port_single))
-        wait_for(self.proxy_port)
-        wait_for(self.proxy_port_single)
-        os.unlink(config)
-
-    def stop(self):
-        for process in (self.proxy, self.single, self.local):
-            process.terminate()
-        for process in (self.proxy, self.single, self.local):
-            process.wait()
+        self.proxy_port_single = free_port()
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
+            config.write(f'[server]\nworkers = 1\n[admin]\nenabled = false\nhttp_enabled = false\n'
+                         f'[momento]\nendpoint_override = "127.0.0.1:{self.local_port}"\n'
+                         f'[[cache]]\nport = {self.proxy_port}\ncache_name = "default-cache"\n')
+            config.flush()
+            self.proxy = start(MEASURED, f"{args.bin}/momento_proxy", config.name)
+            self.single = start(MEASURED, f"{args.bin}/momento_proxy", config.name, "--set",
+                                "cache.0.batch=off", "-p", str(self.proxy_port_single))
+            wait_for(self.proxy_port)
+            wait_for(self.proxy_port_single)
 
     def bare(self, in_flight, batch=0, requests=None):
         return run(MEASURED, f"{self.args.bin}/grpc_load", "--target",
@@ -100,6 +103,63 @@ class Bench:
         return result
 
 
+def table(bench, args):
+    """Interleaved rounds of every workload, then a line of medians for each."""
+    batched, single = (bench.proxy, bench.proxy_port), (bench.single, bench.proxy_port_single)
+    few = args.requests // 20
+    rows = [
+        ("64 in flight, a call a key", lambda: bench.bare(64),
+         lambda: bench.proxied(*single, 64, 1, 1)),
+        ("64 in flight, a turn's gets share a call", lambda: bench.bare(64),
+         lambda: bench.proxied(*batched, 64, 1, 1)),
+        ("8 connections x depth 32, pipelined", lambda: bench.bare(64),
+         lambda: bench.proxied(*batched, 8, 32, 1)),
+        ("8 connections, 32-key gets", lambda: bench.bare(64),
+         lambda: bench.proxied(*batched, 8, 1, 32)),
+        ("32-key gets beside bare GetBatch of 32", lambda: bench.bare(8, batch=32),
+         lambda: bench.proxied(*batched, 8, 1, 32)),
+        ("1 in flight", lambda: bench.bare(1, requests=few),
+         lambda: bench.proxied(*batched, 1, 1, 1, requests=few)),
+    ]
+    results = {name: [] for name, _, _ in rows}
+    for _ in range(args.rounds):
+        for name, bare, proxied in rows:
+            results[name].append((bare(), proxied()))
+    print(f"{'workload':42}{'bare us/key':>12}{'proxy us/key':>13}{'ratio':>7}"
+          f"{'bare p50/p99 us':>18}{'proxy p50/p99 us':>19}")
+    for name, pairs in results.items():
+        def middle(side, key):
+            return statistics.median(pair[side][key] for pair in pairs)
+        ratio = statistics.median(p["cpu_us"] / b["cpu_us"] for b, p in pairs)
+        latency = [f"{middle(side, 'p50_us'):.0f}/{middle(side, 'p99_us'):.0f}" for side in (0, 1)]
+        print(f"{name:42}{middle(0, 'cpu_us'):12.2f}{middle(1, 'cpu_us'):13.2f}{ratio:7.2f}"
+              f"{latency[0]:>18}{latency[1]:>19}")
+
+
+def connect(port, count):
+    """Connections that have been used once and are idle."""
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    for client in clients:
+        client.sendall(b"get x\r\n")
+    for client in clients:
+        client.recv(100)
+    time.sleep(0.5)
+    return clients
+
+
+def memory(bench, args, idle_kb):
+    fresh = start(MEASURED, f"{args.bin}/momento_proxy", "--local", "-p", "0",
+                  "--set", "admin.port=0", "--set", "admin.http_port=0")
+    time.sleep(1.5)
+    print(f"resident: {idle_kb / 1024:.1f} MB idle, {rss_kb(fresh.pid) / 1024:.1f} MB idle with "
+          "--local (momento_local within)")
+    before_kb = rss_kb(bench.single.pid)
+    clients = connect(bench.proxy_port_single, 1000)
+    after_kb = rss_kb(bench.single.pid)
+    print(f"after the load {before_kb / 1024:.1f} MB, with {len(clients)} idle connections "
+          f"{after_kb / 1024:.1f} MB: {(after_kb - before_kb) / len(clients):.1f} KB each")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--bin", default="build/release/bin")
@@ -107,64 +167,11 @@ def main():
     parser.add_argument("--requests", type=int, default=200_000)
     args = parser.parse_args()
     bench = Bench(args)
-    try:
-        idle_kb = rss_kb(bench.proxy.pid)
-        run(OTHERS, f"{args.bin}/memcache_load", "--port", str(bench.proxy_port), "--fill",
-            "--requests", "1000")
-        on, off = (bench.proxy, bench.proxy_port), (bench.single, bench.proxy_port_single)
-        slow = args.requests // 20
-        rows = [
-            ("64 at once, a call a key", lambda: bench.bare(64),
-             lambda: bench.proxied(*off, 64, 1, 1)),
-            ("64 at once, a turn's gets share a call", lambda: bench.bare(64),
-             lambda: bench.proxied(*on, 64, 1, 1)),
-            ("8 connections x depth 32, pipelined", lambda: bench.bare(64),
-             lambda: bench.proxied(*on, 8, 32, 1)),
-            ("8 connections, 32-key gets", lambda: bench.bare(64),
-             lambda: bench.proxied(*on, 8, 1, 32)),
-            ("32-key gets beside bare GetBatch of 32", lambda: bench.bare(8, batch=32),
-             lambda: bench.proxied(*on, 8, 1, 32)),
-            ("one at a time", lambda: bench.bare(1, requests=slow),
-             lambda: bench.proxied(*on, 1, 1, 1, requests=slow)),
-        ]
-        results = {name: [] for name, _, _ in rows}
-        for _ in range(args.rounds):
-            for name, bare, proxied in rows:
-                results[name].append((bare(), proxied()))
-        print(f"{'workload':42}{'bare us/key':>12}{'proxy us/key':>13}{'ratio':>7}"
-              f"{'bare p50/p99 us':>18}{'proxy p50/p99 us':>19}")
-        for name, pairs in results.items():
-            mid = statistics.median
-            b, p = (lambda k, i: mid(x[i][k] for x in pairs)), None
-            ratio = mid(x[1]["cpu_us"] / x[0]["cpu_us"] for x in pairs)
-            print(f"{name:42}{b('cpu_us', 0):12.2f}{b('cpu_us', 1):13.2f}{ratio:7.2f}"
-                  f"{b('p50_us', 0):9.0f}/{b('p99_us', 0):.0f}"
-                  f"{b('p50_us', 1):13.0f}/{b('p99_us', 1):.0f}")
-        clients = [socket.create_connection(("127.0.0.1", bench.proxy_port)) for _ in range(1000)]
-        for client in clients:
-            client.sendall(b"get x\r\n")
-        for client in clients:
-            client.recv(100)
-        time.sleep(0.5)
-        full_kb = rss_kb(bench.proxy.pid)
-        fresh = start(MEASURED, f"{args.bin}/momento_proxy", "--local", "-p", str(free_port()),
-                      "--set", "admin.port=0", "--set", "admin.http_port=0")
-        time.sleep(1.5)
-        print(f"resident: {idle_kb / 1024:.1f} MB idle, {rss_kb(fresh.pid) / 1024:.1f} MB idle with "
-              f"--local; after the load and with 1000 idle connections {full_kb / 1024:.1f} MB")
-        before_kb = rss_kb(bench.single.pid)
-        more = [socket.create_connection(("127.0.0.1", bench.proxy_port_single))
-                for _ in range(1000)]
-        for client in more:
-            client.sendall(b"get x\r\n")
-        for client in more:
-            client.recv(100)
-        time.sleep(0.5)
-        print(f"per idle connection: {(rss_kb(bench.single.pid) - before_kb) / 1000:.1f} KB")
-        fresh.terminate()
-        fresh.wait()
-    finally:
-        bench.stop()
+    idle_kb = rss_kb(bench.proxy.pid)
+    run(OTHERS, f"{args.bin}/memcache_load", "--port", str(bench.proxy_port), "--fill",
+        "--requests", "1000")
+    table(bench, args)
+    memory(bench, args, idle_kb)
 
 
 if __name__ == "__main__":
