@@ -65,7 +65,7 @@ class CacheFront {
   }
 
  private:
-  // Notes once a second, on a worker, whether its client can carry a call.
+  // Notes now and then, on a worker, whether its client can carry a call: what /readyz tells.
   struct Watch final : core::Timer {
     Watch(core::EventLoop* l, proxy::momento::Client* c, std::atomic<bool>* r)
         : loop(l), client(c), ready(r) {
@@ -75,7 +75,7 @@ class CacheFront {
       ready->store(client->ready_connections() > 0, std::memory_order_relaxed);
       loop->Arm(this, kEveryMs);
     }
-    static constexpr int64_t kEveryMs = 100;
+    static constexpr int64_t kEveryMs = 200;
     core::EventLoop* loop;
     proxy::momento::Client* client;
     std::atomic<bool>* ready;

@@ -138,6 +138,7 @@ void EventLoop::RunOnce(int64_t timeout_ms) {
   }
   timers_->Advance(now_ms());
   RunPosted();
+  awake_ = false;  // The hooks see whatever has been left for them so far.
   for (auto& phase : hooks_) {
     for (size_t i = 0; i < phase.size(); ++i) phase[i]->OnTurnEnd();
   }

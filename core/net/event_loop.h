@@ -60,7 +60,9 @@ class EventLoop {
   void AddTurnEnd(Phase phase, TurnEnd* hook);
   void RemoveTurnEnd(TurnEnd* hook);
 
-  // Makes the next poll return at once: there is work left that no descriptor announces.
+  // There is work left for the turn-end hooks that no descriptor announces. Called before the hooks
+  // run it changes nothing, since they are still to come; called by a hook, it makes the next poll
+  // return at once.
   void KeepAwake() { awake_ = true; }
 
   // Runs `work` on the loop's thread in a coming turn. Any thread.

@@ -227,14 +227,20 @@ class Session final : public EventHandler {
     }
   }
 
+  ssize_t SendPieces(struct iovec* pieces, int count) {
+    // The usual reply is one piece; the kernel then has no list of them to copy and check.
+    if (count == 1) return ::send(fd_.get(), pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL);
+    struct msghdr message = {};
+    message.msg_iov = pieces;
+    message.msg_iovlen = count;
+    return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+  }
+
   // False: the connection is dead.
   bool Send() {
     struct iovec pieces[kPiecesMax];
     while (!out_.empty()) {
-      struct msghdr message = {};
-      message.msg_iov = pieces;
-      message.msg_iovlen = out_.Gather(pieces, kPiecesMax);
-      const ssize_t n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+      const ssize_t n = SendPieces(pieces, out_.Gather(pieces, kPiecesMax));
       if (n < 0) {
         if (errno == EINTR) continue;
         return errno == EAGAIN;

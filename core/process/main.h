@@ -52,7 +52,7 @@ int Main(int argc, char** argv, const Program<Product>& program) {
   absl::StatusOr<std::unique_ptr<Process>> process = Process::Create(std::move(options));
   if (!process.ok()) return fail(process.status());
   Log* log = (*process)->log();
-  log->Info("%s %s, configuration: %s", Product::kName, MP_VERSION, start.source);
+  log->Info("configuration: %s", start.source);
   for (const std::string& line : start.warnings) log->Warning("%s", line);
   const absl::StatusOr<int> code = program.serve(start, **process);
   log->Flush();

@@ -52,6 +52,12 @@ class GrpcCall final : public Call {
     done_.emplace<TypedDone<Result>>(TypedDone<Result>{std::move(done), {}});
   }
 
+  // REQUIRES: the call was prepared for a GetBatch.
+  void ExpectBatch(size_t answers) {
+    keys = answers;
+    std::get<TypedDone<Batch>>(done_).result.reserve(answers);
+  }
+
   bool OnMessage(absl::string_view message) override {
     if (++messages > keys) return false;
     if (rpc == Rpc::kGetBatch) {
@@ -207,7 +213,7 @@ void GrpcClient::Get(absl::string_view key, Callback<GetResult> done) {
 
 void GrpcClient::GetBatch(absl::Span<const absl::string_view> keys, Callback<Batch> done) {
   GrpcCall* call = NewCall(Rpc::kGetBatch, std::move(done));
-  call->keys = keys.size();
+  call->ExpectBatch(keys.size());
   EncodeGetBatch(keys, &call->frame);
   data_.Start(call);
 }

@@ -13,12 +13,11 @@ constexpr uint64_t kResultMiss = 3;
 
 // Writes the length prefix: a zero byte (not compressed) and four of size, most significant first.
 void StartFrame(size_t message_bytes, std::string* frame) {
+  const auto byte = [=](int shift) { return static_cast<char>(message_bytes >> shift); };
+  const char prefix[] = {0, byte(24), byte(16), byte(8), byte(0)};
   frame->clear();
-  frame->reserve(5 + message_bytes);
-  frame->push_back(0);
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    frame->push_back(static_cast<char>(message_bytes >> shift));
-  }
+  frame->reserve(sizeof(prefix) + message_bytes);
+  frame->append(prefix, sizeof(prefix));
 }
 
 size_t ItemBytes(const Item& item) {

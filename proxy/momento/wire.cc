@@ -12,20 +12,19 @@ constexpr int kVarintBytesMax = 10;  // 64 bits in groups of seven.
 
 }  // namespace
 
-void WireWriter::Varint(uint64_t v) {
-  for (; v >= 0x80; v >>= 7) out_->push_back(static_cast<char>(v | 0x80));
-  out_->push_back(static_cast<char>(v));
+// Built apart and appended once: a string checks and terminates itself at every append.
+void WireWriter::TagAndVarint(int field, uint32_t type, uint64_t v) {
+  char bytes[1 + kVarintBytesMax];
+  size_t n = 0;
+  bytes[n++] = static_cast<char>(static_cast<uint32_t>(field) << 3 | type);
+  for (; v >= 0x80; v >>= 7) bytes[n++] = static_cast<char>(v | 0x80);
+  bytes[n++] = static_cast<char>(v);
+  out_->append(bytes, n);
 }
 
-void WireWriter::VarintField(int field, uint64_t v) {
-  out_->push_back(static_cast<char>(field << 3 | static_cast<int>(kTypeVarint)));
-  Varint(v);
-}
+void WireWriter::VarintField(int field, uint64_t v) { TagAndVarint(field, kTypeVarint, v); }
 
-void WireWriter::Open(int field, size_t size) {
-  out_->push_back(static_cast<char>(field << 3 | static_cast<int>(kTypeBytes)));
-  Varint(size);
-}
+void WireWriter::Open(int field, size_t size) { TagAndVarint(field, kTypeBytes, size); }
 
 bool WireReader::ReadVarint(uint64_t* v) {
   uint64_t value = 0;

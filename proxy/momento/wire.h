@@ -26,7 +26,6 @@ class WireWriter {
  public:
   explicit WireWriter(std::string* out) : out_(out) {}
 
-  void Varint(uint64_t v);
   void VarintField(int field, uint64_t v);
   // Opens a length-delimited field: `size` bytes must follow through Raw() or further fields.
   void Open(int field, size_t size);
@@ -37,6 +36,8 @@ class WireWriter {
   void Raw(absl::string_view bytes) { out_->append(bytes.data(), bytes.size()); }
 
  private:
+  void TagAndVarint(int field, uint32_t type, uint64_t v);
+
   std::string* out_;
 };
 

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 
 #include "core/base/check.h"
 #include "core/base/hash.h"
+#include "proto/memcache/stats_names.h"
 
 namespace proxy {
 
@@ -46,7 +48,8 @@ void ProxyService::Execute(Connection& connection, const Request& req, Reply rep
       break;
     case Op::kFlushAll: return TakeFlush(connection, req, std::move(reply));
     case Op::kVersion:
-      return std::move(reply).Send(Response::Text(Status::kVersion, MP_VERSION));
+      return std::move(reply).Send(
+          Response::Text(Status::kVersion, std::string(proto::memcache::kVersionText)));
     case Op::kStats: return std::move(reply).Send(stats_(req.argument));
     case Op::kVerbosity:
     case Op::kNoop: return std::move(reply).Send(Response(Status::kOk));

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <thread>
@@ -121,6 +122,46 @@ TEST(EventLoop, KeepAwakeMakesTheNextTurnImmediate) {
   EventLoop loop(&clock);
   loop.KeepAwake();
   loop.RunOnce(-1);  // Would hang otherwise.
+}
+
+TEST(EventLoop, KeepAwakeOfAHookIsForTheNextTurnAndOfAHandlerForThisOne) {
+  struct Waker final : TurnEnd {
+    void OnTurnEnd() override {
+      if (wake) loop->KeepAwake();
+      ++turns;
+    }
+    EventLoop* loop = nullptr;
+    bool wake = false;
+    int turns = 0;
+  } hook;
+  struct Tick : Timer {
+    void OnTimer() override {
+      ++fired;
+      if (wake) loop->KeepAwake();
+    }
+    EventLoop* loop = nullptr;
+    bool wake = false;
+    int fired = 0;
+  } tick;
+  ManualClock clock;
+  EventLoop loop(&clock);
+  hook.loop = tick.loop = &loop;
+  loop.AddTurnEnd(EventLoop::Phase::kService, &hook);
+
+  hook.wake = true;
+  loop.RunOnce(0);
+  hook.wake = false;
+  loop.RunOnce(-1);  // Would hang if the hook had not been heard.
+  EXPECT_EQ(hook.turns, 2);
+
+  tick.wake = true;
+  loop.Arm(&tick, 1);
+  clock.AdvanceMs(5);
+  loop.RunOnce(0);
+  ASSERT_EQ(tick.fired, 1);  // Asked to stay awake, and the hooks of this turn have run since.
+  const auto before = std::chrono::steady_clock::now();
+  loop.RunOnce(30);  // So it waits, nothing being due.
+  EXPECT_GE(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(25));
 }
 
 }  // namespace

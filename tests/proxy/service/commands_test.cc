@@ -255,7 +255,7 @@ TEST_F(Commands, AFlushOnAnotherWorkerReplacesADelayedOneToo) {
 TEST_F(Commands, CommandsWithoutAKeyAreAnsweredHere) {
   Request req;
   req.op = Op::kVersion;
-  EXPECT_EQ(Ask(req), "VERSION " MP_VERSION);
+  EXPECT_EQ(Ask(req), "VERSION 1.6.45-momento-" MP_VERSION);
   req.op = Op::kVerbosity;
   EXPECT_EQ(Ask(req), "OK");
   req.op = Op::kNoop;
