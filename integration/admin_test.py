@@ -14,8 +14,8 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import Client, eventually, free_port, main, product, wait_port  # noqa: E402
-from knobs import (ALL, MEMCACHES, client_of, local, metrics, page, port_of, proxy_to, ready,  # noqa: E402
-                   started, total)
+from knobs import (  # noqa: E402
+    ALL, MEMCACHES, client_of, local, metrics, page, port_of, proxy_to, ready, started, total)
 
 
 def admin_client(running):
@@ -54,7 +54,7 @@ def test_text_port():
                 for line in client.hear_until(b"END\r\n").splitlines()}
             for junk in (b"", b"nonsense", b"get k", b"STATS", b"\xff\x00\x80", b"version 2"):
                 assert client.ask(junk) == b"ERROR", junk
-            assert client.ask(b"version").startswith(b"VERSION "), "junk costs nobody the connection"
+            assert client.ask(b"version").startswith(b"VERSION "), "junk costs no connection"
             client.say(b"quit\r\n")
             assert client.hear_end() == b""
 
@@ -178,9 +178,10 @@ def test_other_pages_and_methods():
         assert page(running, "/readyz") == (200, "ok\n")
         assert page(running, "/nothing")[0] == 404
         http = int(running.wait_log(r"admin: HTTP on \S+:(\d+)").group(1))
-        for request, status in ((b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", b"405"),
-                                (b"nonsense\r\n\r\n", b"400"),
-                                (b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"200")):
+        for request, status in (
+                (b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", b"405"),
+                (b"nonsense\r\n\r\n", b"400"),
+                (b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"200")):
             with socket.create_connection(("127.0.0.1", http), 10) as s:
                 s.sendall(request)
                 answer = s.recv(4096)
@@ -213,7 +214,7 @@ def test_not_ready_while_draining():
         client.say(b"set k 0 60 1\r\nv\r\n")
         time.sleep(0.3)
         proxy.process.send_signal(signal.SIGTERM)
-        eventually(lambda: page(proxy, "/readyz") == (503, "draining\n"), 1, "503 while draining")
+        eventually(lambda: page(proxy, "/readyz") == (503, "draining\n"), 1.5, "503 while draining")
         assert page(proxy, "/healthz")[0] == 200
         with contextlib.suppress(ConnectionRefusedError):
             assert Client(port_of(proxy)).hear_end() == b"", "nobody new is served"
@@ -375,8 +376,8 @@ def test_stats_words():
             assert after["get_hits"] == after["get_misses"] == after["cmd_set"] == "0"
             for kept in ("curr_items", "pid", "curr_connections", "threads"):
                 assert after[kept] == before[kept]
-            hits = "proxy_get_hit_total" if name == "momento_proxy" else "cache_memcache_get_hit_total"
-            assert total(running, hits) == 1, "what Prometheus reads never goes down"
+            room = {"momento_proxy": "proxy", "segcache": "cache_memcache"}[name]
+            assert total(running, f"{room}_get_hit_total") == 1, "Prometheus' never go down"
             assert client.ask(b"stats nonsense") == b"ERROR"
             assert client.ask(b"version").startswith(b"VERSION ")
 
