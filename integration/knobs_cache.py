@@ -11,7 +11,8 @@ import time
 
 from fake_service import UNIMPLEMENTED, FakeService, field
 from harness import eventually, product
-from knobs import client_of, local, page, port_of, proxy_to, ready, run, sets, shows, total
+from knobs import (client_of, local, page, pause, port_of, proxy_to, ready, run, sets, shows,
+                   total)
 
 PROXY = ["momento_proxy"]
 
@@ -288,13 +289,6 @@ def test_update_attempts_bound_the_loop():
             assert total(proxy, "proxy_update_exhausted_total") == 1
 
 
-def states(running):
-    """The state of every thread, as a letter of proc(5)."""
-    folder = f"/proc/{running.process.pid}/task"
-    return [open(f"{folder}/{task}/stat").read().rsplit(") ", 1)[1][0]
-            for task in os.listdir(folder)]
-
-
 @shows(PROXY, "cache[].batch", "cache[].batch_keys_max")
 def test_batches():
     def sent(*settings, clients=1, command=b"get a b c d e f g h i j\r\n"):
@@ -303,8 +297,7 @@ def test_batches():
             connected = [client_of(proxy) for _ in range(clients)]
             for client in connected:
                 assert client.ask(b"version").startswith(b"VERSION")
-            proxy.process.send_signal(signal.SIGSTOP)
-            eventually(lambda: set(states(proxy)) == {"T"}, what="a stopped proxy")
+            pause(proxy)
             for client in connected:
                 client.say(command)
             proxy.process.send_signal(signal.SIGCONT)
