@@ -32,10 +32,9 @@ class Housekeeping final : public core::Timer {
   core::EventLoop* loop_;
 };
 
-proto::memcache::StatsSettings Settings(const config::Segcache& c, int workers, uint16_t port) {
+proto::memcache::StatsSettings Settings(const config::Segcache& c, int workers) {
   return {.maxbytes = c.seg.heap_size,
           .maxconns = c.server.connections_max,
-          .tcpport = port,
           .inter = c.listen.host,
           .verbosity = c.log.level <= config::Log::Level::kDebug ? 1u : 0u,
           .evictions = c.seg.eviction != config::Seg::Eviction::kNone,
@@ -61,7 +60,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
       engine.get(), &clock, process.metrics(),
       {.item_bytes_max = c.server.item_size_max,
        .flush_enabled = true,
-       .settings = Settings(c, pool.size(), c.listen.port)},
+       .settings = Settings(c, pool.size())},
       [&](proto::memcache::StatsNumbers* out) {
         cache::FillProcess(clock, started_ns, out);
         out->threads = static_cast<uint64_t>(pool.size());
@@ -75,6 +74,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
           proto::memcache::TextCodec({.item_bytes_max = c.server.item_size_max}),
           [&](core::Worker&) { return std::make_unique<cache::MemcacheService>(&shared); }));
   serving = server.get();
+  shared.set_port(server->port());
   Housekeeping housekeeping(engine.get(), &pool.worker(0).loop);
   const core::ScopedRun run(&pool);
   RETURN_IF_ERROR(process.StartAdmin({}));

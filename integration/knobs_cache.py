@@ -3,15 +3,15 @@ import base64
 import json
 import os
 import re
+import signal
 import ssl
 import subprocess
 import tempfile
-import threading
 import time
 
 from fake_service import UNIMPLEMENTED, FakeService, field
-from harness import Client, eventually, product
-from knobs import (client_of, local, page, port_of, proxy_to, ready, run, sets, shows, started,
+from harness import eventually, product
+from knobs import (client_of, local, page, pause, port_of, proxy_to, ready, run, sets, shows,
                    total)
 
 PROXY = ["momento_proxy"]
@@ -154,7 +154,7 @@ def test_keepalive_pings_and_replaces_what_does_not_answer():
 def test_lives_of_items():
     with local() as backend:
         port = port_of(backend)
-        with proxy_to(port, "cache[0].default_ttl=500ms", "cache[0].max_ttl=1s") as proxy:
+        with proxy_to(port, "cache[0].default_ttl=500ms", "cache[0].max_ttl=2s") as proxy:
             client = client_of(proxy)
             assert client.set(b"default", b"v") == b"STORED"
             assert total(proxy, "proxy_ttl_clamped_total") == 0
@@ -162,12 +162,12 @@ def test_lives_of_items():
             assert total(proxy, "proxy_ttl_clamped_total") == 1
             assert client.get(b"clamped") == (0, b"v")
             eventually(lambda: client.get(b"default") is None, 3, "the end of default_ttl")
-            eventually(lambda: client.get(b"clamped") is None, 3, "the end of max_ttl")
+            eventually(lambda: client.get(b"clamped") is None, 5, "the end of max_ttl")
         with proxy_to(port) as proxy:
             client = client_of(proxy)
             client.set(b"default", b"v")
             client.set(b"long", b"v", exptime=3600)
-            time.sleep(1.2)
+            time.sleep(2.2)
             assert client.get(b"default") and client.get(b"long")
             assert total(proxy, "proxy_ttl_clamped_total") == 0
 
@@ -259,13 +259,13 @@ def test_flush_all_only_when_let():
 
 @shows(PROXY, "cache[].deadline")
 def test_deadline_bounds_a_command():
-    with local("local.fault_delay=700ms", "local.fault_delay_percent=100") as backend:
+    with local("local.fault_delay=1500ms", "local.fault_delay_percent=100") as backend:
         for deadline, stored in (("200ms", False), ("10s", True)):
             with proxy_to(port_of(backend), f"cache[0].deadline={deadline}") as proxy:
                 client = client_of(proxy)
                 began = time.monotonic()
                 assert (client.set(b"k", b"v") == b"STORED") == stored
-                assert stored or 0.15 < time.monotonic() - began < 0.7
+                assert stored or 0.15 < time.monotonic() - began < 1.5
 
 
 def racing(call):
@@ -297,10 +297,10 @@ def test_batches():
             connected = [client_of(proxy) for _ in range(clients)]
             for client in connected:
                 assert client.ask(b"version").startswith(b"VERSION")
-            proxy.process.send_signal(19)
+            pause(proxy)
             for client in connected:
                 client.say(command)
-            proxy.process.send_signal(18)
+            proxy.process.send_signal(signal.SIGCONT)
             for client in connected:
                 assert client.hear_line() == b"END"
             return calls(backend, "get"), calls(backend, "get-batch")

@@ -1,11 +1,11 @@
-"""local.* and seg.*: the service kept on this machine, on a port and inside the proxy, and segcache.
+"""local.* and seg.*: the service kept on this machine, by itself and in the proxy, and segcache.
 
 The proxy's [local] and [seg] are those of --local; each is shown through its memcache port.
 """
 import contextlib
 import time
 
-from harness import Client, eventually
+from harness import eventually
 from knobs import (MEMCACHES, client_of, local, port_of, proxy_to, run, shows, started, total)
 from knobs_cache import failed
 

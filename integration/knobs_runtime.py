@@ -11,8 +11,8 @@ import threading
 import time
 
 from harness import BIN, Client, eventually, free_port, product, wait_port
-from knobs import (ALL, FRONTS, MEMCACHES, client_of, metrics, port_of, ready, sets, shows, started,
-                   threads_of, total)
+from knobs import (ALL, FRONTS, MEMCACHES, client_of, metrics, pause, port_of, ready, sets, shows,
+                   started, threads_of, total)
 
 LISTEN = {"momento_proxy": "cache[0]", "segcache": "listen", "pingserver": "listen",
           "momento_local": "local"}
@@ -57,7 +57,7 @@ def test_backlog_bounds_what_the_kernel_queues():
     def queued(name, backlog):
         with started(name, f"server.backlog={backlog}") as running:
             port = port_of(running)
-            running.process.send_signal(signal.SIGSTOP)
+            pause(running)
             with contextlib.ExitStack() as stack:
                 sockets = [stack.enter_context(socket.socket()) for _ in range(30)]
                 for one in sockets:

@@ -48,6 +48,9 @@ class MemcacheShared {
   MemcacheMetrics& metrics() { return metrics_; }
   const MemcacheOptions& options() const { return options_; }
 
+  // The port that was picked, for "stats settings". REQUIRES: no worker runs yet.
+  void set_port(uint16_t port) { options_.settings.tcpport = port; }
+
   // Forgets everything `delay_ms` from now; 0 = before this returns. Replaces a pending one.
   void FlushAfter(int64_t delay_ms);
   // Carries out a pending flush whose time has come. Called before every request, so that none
@@ -67,7 +70,7 @@ class MemcacheShared {
 
   seg::Cache* const cache_;
   const core::Clock* const clock_;
-  const MemcacheOptions options_;
+  MemcacheOptions options_;  // Constant while workers run.
   const MemcacheStatsSource source_;
   MemcacheMetrics metrics_;
 

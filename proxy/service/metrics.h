@@ -17,10 +17,10 @@ struct Metrics : core::MetricGroup {
   explicit Metrics(core::Registry* registry, core::Labels labels = {})
       : core::MetricGroup(registry, "proxy", std::move(labels)) {}
 
-  core::Counter get{this, "get_total", "Keys looked up by get, gets, gat and gats."};
+  core::Counter get{this, "get_total", "Keys looked up by get and gets."};
   core::Counter get_hit{this, "get_hit_total", "Keys looked up and found."};
   core::Counter get_miss{this, "get_miss_total", "Keys looked up and not found, failed ones too."};
-  core::Counter get_failed{this, "get_failed_total", "Keys whose lookup failed at the backend."};
+  core::Counter get_failed{this, "get_failed_total", "Keys of get, gets, gat and gats whose lookup failed."};
   core::Counter store{this, "store_total", "set, add, replace, append, prepend and cas commands."};
   core::Counter touch{this, "touch_total", "Keys touched by touch, gat and gats."};
   core::Counter touch_hit{this, "touch_hit_total", "Keys touched and found."};

@@ -132,15 +132,17 @@ void ProxyService::TouchRead(Operation* op) {
   });
 }
 
+// A gat counts as a touch alone, as in memcached.
 void ProxyService::CountGet(const Operation& op) {
   Metrics& metrics = shared_->metrics;
-  metrics.get.Add(op.askers);
-  (op.hit ? metrics.get_hit : metrics.get_miss).Add(op.askers);
   if (op.failed) metrics.get_failed.Add(op.askers);
   if (op.exptime.has_value()) {
     metrics.touch.Add();
     (op.hit ? metrics.touch_hit : metrics.touch_miss).Add();
+    return;
   }
+  metrics.get.Add(op.askers);
+  (op.hit ? metrics.get_hit : metrics.get_miss).Add(op.askers);
 }
 
 void ProxyService::EndGet(Operation* op) {
