@@ -51,6 +51,8 @@ class Session final : public EventHandler {
   SessionRef ref() const { return ref_; }
   bool closed() const { return !fd_.valid(); }
   int64_t active_ms() const { return active_ms_; }
+  // Reply bytes wait for the peer to take them.
+  bool unsent() const { return !out_.empty(); }
   bool idle() const { return slots_.empty() && out_.empty(); }
 
   void OnEvents(uint32_t events) override {
