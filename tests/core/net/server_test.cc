@@ -236,6 +236,28 @@ TEST_F(ServerTest, UnansweredRequestsAreBounded) {
   EXPECT_GT(server_->metrics().read_pause.Value(), 0u);
 }
 
+TEST_F(ServerTest, BytesOfUnansweredRequestsAreBounded) {
+  Start({}, 1);
+  TestClient client(port());
+  const std::string request = "hold" + std::string(1 << 20, 'x') + "\n";
+  constexpr int kRequests = 100;
+  std::thread writer([&] {
+    for (int i = 0; i < kRequests; ++i) client.Say(request);
+  });
+  ASSERT_TRUE(Eventually([&] { return server_->metrics().read_pause.Value() > 0; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_LE(server_->metrics().request.Value(), 17u);
+  TestClient other(port());
+  std::string heard;
+  for (int i = 0; i < 5000 && heard.size() < 5 * kRequests; ++i) {  // Room is used again.
+    other.Say("release\n");
+    ASSERT_EQ(other.Hear(8), "release\n");
+    if (!client.Silent(1)) heard += client.Hear(5);
+  }
+  EXPECT_EQ(heard.size(), 5u * kRequests);
+  writer.join();
+}
+
 TEST_F(ServerTest, PastTheLimitAConnectionIsToldAndClosed) {
   config::Server limits;
   limits.connections_max = 2;
