@@ -10,6 +10,7 @@ python=/usr/bin/python3
 parts=(
   "$python integration/transcripts_test.py $bin"
   "$python integration/config_test.py $bin"
+  "$python integration/differential_test.py $bin"
   "$python integration/clients_test.py $bin"
   "$python integration/faults_test.py $bin"
   "integration/deploy_test.sh $bin"
