@@ -362,7 +362,7 @@ TEST_F(ServerTest, ManyConnectionsLeaveNoDescriptorBehind) {
     for (int i = 0; i < 200; i += 2) clients[i].Say("later x\n");
   }
   ASSERT_TRUE(Eventually([&] { return server_->live() == 0; }));
-  EXPECT_EQ(OpenDescriptors(), before);
+  EXPECT_LE(OpenDescriptors(), before);  // Something of an earlier test may end meanwhile.
   EXPECT_EQ(connections_->open(), 0u);
 }
 
