@@ -10,6 +10,7 @@ struct Server {
   uint32_t connections_max = 10'000;  // Over all listeners; past it an error line and a close.
   uint32_t backlog = 1024;            // memcached's -b default.
   absl::Duration idle_timeout = absl::ZeroDuration();  // Zero: never, memcached's default.
+  absl::Duration stall_timeout = absl::Minutes(5);  // Else output_max is lost to every dead reader.
   absl::Duration drain_timeout = absl::Seconds(10);    // Below Kubernetes' 30 s grace period.
   uint32_t in_flight_max = 1024;                       // Unanswered requests a connection may have.
   uint64_t output_max = 4 * kMB;      // Unsent reply bytes at which a connection stops being read.
@@ -23,6 +24,8 @@ struct Server {
     v.Int("backlog", &backlog, 1, 65535, "connections the kernel may queue before accept");
     v.Duration("idle_timeout", &idle_timeout, absl::ZeroDuration(), absl::Hours(24 * 365),
                "close a connection that is silent this long; 0s means never");
+    v.Duration("stall_timeout", &stall_timeout, absl::ZeroDuration(), absl::Hours(24 * 365),
+               "close a connection whose peer takes no reply bytes this long; 0s means never");
     v.Duration("drain_timeout", &drain_timeout, absl::ZeroDuration(), absl::Hours(1),
                "how long SIGTERM waits for requests in flight before closing anyway");
     v.Size("output_max", &output_max, 16 * kKB, kGB,

@@ -155,6 +155,30 @@ def test_too_large_for_the_service_is_told_apart_from_rate_limits():
         assert b"limit" in line, line
 
 
+def test_many_large_values_in_one_get():
+    """More than one GetBatch reply may hold: the rest is asked for again."""
+    with local("-m", "256") as (_, backend), \
+            proxy_on(backend, extra='get_error = "error"\ndeadline = "20s"',
+                     flags=("--set", "server.item_size_max=5MB")) as (_, port):
+        client = Client(port, timeout=60)
+        value = b"x" * 4_000_000
+        keys = [b"large%d" % i for i in range(20)]
+        for key in keys:
+            assert client.set(key, value) == b"STORED"
+        client.say(b"get " + b" ".join(keys) + b"\r\n")
+        for key in keys:
+            assert client.hear_line() == b"VALUE %s 0 %d" % (key, len(value))
+            heard = [client.heard]
+            missing = len(value) + 2 - len(client.heard)
+            while missing > 0:
+                heard.append(client.socket.recv(min(missing, 1 << 20)))
+                missing -= len(heard[-1])
+            heard = b"".join(heard)
+            assert heard[:len(value)] == value
+            client.heard = heard[len(value) + 2:]
+        assert client.hear_line() == b"END"
+
+
 def test_wrong_credentials():
     with local("--set", "local.token=right") as (_, backend), proxy_on(backend) as (_, port):
         client = Client(port)

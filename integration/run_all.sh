@@ -11,6 +11,7 @@ parts=(
   "$python integration/transcripts_test.py $bin"
   "$python integration/config_test.py $bin"
   "$python integration/admin_test.py $bin"
+  "$python integration/differential_test.py $bin"
   "$python integration/clients_test.py $bin"
   "$python integration/faults_test.py $bin"
   "integration/deploy_test.sh $bin"

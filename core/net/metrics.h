@@ -15,6 +15,8 @@ struct NetMetrics : MetricGroup {
                        "Times accepting paused because descriptors ran out."};
   Counter connection_idle{this, "connection_idle_close_total",
                           "Client connections closed by the idle timeout."};
+  Counter connection_stall{this, "connection_stall_close_total",
+                           "Client connections closed because the peer took no reply bytes."};
   Gauge connection_open{this, "connection_open", "Client connections open now."};
   Counter read_bytes{this, "read_bytes_total", "Bytes received from clients."};
   Counter written_bytes{this, "written_bytes_total", "Bytes sent to clients."};

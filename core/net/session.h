@@ -4,7 +4,7 @@
 //
 // A request that is answered while it is the oldest is composed straight into the output; an answer
 // that overtook an older request waits, composed, in its slot. Reading stops while too many
-// requests are unanswered or too many reply bytes unsent, and goes on when there is room. At end of
+// requests, or bytes of them, are unanswered or too many reply bytes unsent, and goes on when there is room. At end of
 // input, after "quit" or a fatal protocol error, and in a drain, what was accepted is answered and
 // flushed before the connection closes. Lives and dies on its worker's thread.
 #pragma once
@@ -51,6 +51,8 @@ class Session final : public EventHandler {
   SessionRef ref() const { return ref_; }
   bool closed() const { return !fd_.valid(); }
   int64_t active_ms() const { return active_ms_; }
+  // Reply bytes wait for the peer to take them.
+  bool unsent() const { return !out_.empty(); }
   bool idle() const { return slots_.empty() && out_.empty(); }
 
   void OnEvents(uint32_t events) override {
@@ -63,6 +65,7 @@ class Session final : public EventHandler {
   void Deliver(uint64_t sequence, Response&& rsp) {
     DCHECK(sequence - slots_.head() < slots_.size());
     auto& slot = slots_.At(sequence);
+    unanswered_bytes_ -= slot.request_bytes;
     if (sequence == slots_.head()) {
       C::Compose(slot.context, std::move(rsp), &out_);
       slots_.PopHead();
@@ -112,13 +115,16 @@ class Session final : public EventHandler {
 
  private:
   static constexpr int kPiecesMax = 64;
+  // Requests a service may be holding for one connection: a pipeline of large values, sent to a
+  // backend that stands still, may not take all memory. Three of Momento's largest items.
+  static constexpr size_t kUnansweredBytesMax = 16 * 1024 * 1024;
 
   EventLoop& loop() { return shard_->worker().loop; }
   const config::Server& limits() const { return shard_->limits(); }
   NetMetrics& metrics() { return shard_->metrics(); }
 
   bool Backlogged() const {
-    return slots_.size() >= limits().in_flight_max ||
+    return slots_.size() >= limits().in_flight_max || unanswered_bytes_ >= kUnansweredBytesMax ||
            out_.size() + stored_bytes_ >= limits().output_max;
   }
   bool WantsRead() const {
@@ -199,7 +205,8 @@ class Session final : public EventHandler {
       return false;
     }
     metrics().request.Add();
-    const uint64_t sequence = slots_.Push(C::ContextOf(req));
+    const uint64_t sequence = slots_.Push(C::ContextOf(req), static_cast<uint32_t>(result.consumed));
+    unanswered_bytes_ += result.consumed;
     if (result.status == ParseStatus::kInvalid) {
       metrics().request_invalid.Add();
       Deliver(sequence, C::Rejection(req));
@@ -280,6 +287,7 @@ class Session final : public EventHandler {
   size_t need_ = 0;  // Parsing again makes no sense before input_ holds this much.
   Slots<typename C::ReplyContext> slots_;
   OutBuffer out_;
+  size_t unanswered_bytes_ = 0;  // Of the requests in slots_ whose answer is still to come.
   size_t stored_bytes_ = 0;  // Composed replies waiting in slots.
   uint32_t interest_ = EPOLLIN;
   bool dirty_ = false;     // In the shard's list of sessions to flush this turn.

@@ -52,7 +52,10 @@ class Shard final : public ReplySink<typename C::Response> {
         connections_(*connections) {
     worker_.loop.AddTurnEnd(EventLoop::Phase::kService, &collect_);
     worker_.loop.AddTurnEnd(EventLoop::Phase::kSession, &flush_);
-    if (limits_.idle_timeout > absl::ZeroDuration()) worker_.loop.Arm(&sweep_, kSweepMs);
+    if (limits_.idle_timeout > absl::ZeroDuration() ||
+        limits_.stall_timeout > absl::ZeroDuration()) {
+      worker_.loop.Arm(&sweep_, kSweepMs);
+    }
   }
   ~Shard() {
     worker_.loop.RemoveTurnEnd(&collect_);
@@ -146,7 +149,7 @@ class Shard final : public ReplySink<typename C::Response> {
   };
   struct Sweep final : Timer {
     explicit Sweep(Shard* owner) : shard(owner) {}
-    void OnTimer() override { shard->CloseIdle(); }
+    void OnTimer() override { shard->CloseSilent(); }
     Shard* shard;
   };
 
@@ -193,14 +196,22 @@ class Shard final : public ReplySink<typename C::Response> {
     retired_.clear();
   }
 
-  void CloseIdle() {
-    const int64_t oldest_ms =
-        worker_.loop.now_ms() - absl::ToInt64Milliseconds(limits_.idle_timeout);
+  // Closes who says nothing, and who takes nothing of what it asked for.
+  void CloseSilent() {
+    const int64_t now_ms = worker_.loop.now_ms();
+    const int64_t idle_ms = absl::ToInt64Milliseconds(limits_.idle_timeout);
+    const int64_t stall_ms = absl::ToInt64Milliseconds(limits_.stall_timeout);
     for (size_t i = 0; i < sessions_.size(); ++i) {
       Session<C, S>* session = sessions_[i].get();
-      if (session == nullptr || !session->idle() || session->active_ms() > oldest_ms) continue;
-      metrics_.connection_idle.Add();
-      session->Close();
+      if (session == nullptr) continue;
+      const int64_t silent_ms = now_ms - session->active_ms();
+      if (idle_ms > 0 && session->idle() && silent_ms >= idle_ms) {
+        metrics_.connection_idle.Add();
+        session->Close();
+      } else if (stall_ms > 0 && session->unsent() && silent_ms >= stall_ms) {
+        metrics_.connection_stall.Add();
+        session->Close();
+      }
     }
     worker_.loop.Arm(&sweep_, kSweepMs);
   }

@@ -17,6 +17,7 @@ class Slots {
  public:
   struct Slot {
     Context context;
+    uint32_t request_bytes = 0;        // What the service may be holding for it.
     std::unique_ptr<OutBuffer> ready;  // The composed reply of a slot that is not yet the head.
   };
 
@@ -26,10 +27,11 @@ class Slots {
   uint64_t head() const { return head_; }
   uint64_t tail() const { return tail_; }
 
-  uint64_t Push(const Context& context) {
+  uint64_t Push(const Context& context, uint32_t request_bytes = 0) {
     if (size() == capacity_) Grow();
     Slot& slot = At(tail_);
     slot.context = context;
+    slot.request_bytes = request_bytes;
     slot.ready.reset();
     return tail_++;
   }
@@ -47,7 +49,7 @@ class Slots {
 
  private:
   static constexpr size_t kFirst = 4;
-  static constexpr size_t kKeep = 16;  // x 24 bytes: what an idle session may keep.
+  static constexpr size_t kKeep = 16;  // x 32 bytes: what an idle session may keep.
 
   void Grow() {
     const size_t grown = capacity_ == 0 ? kFirst : 2 * capacity_;

@@ -76,8 +76,8 @@ class Client {
   virtual ~Client() = default;
 
   virtual void Get(absl::string_view key, Callback<GetResult> done) = 0;
-  // One call for many keys. On success one result a key, in order; on failure one element holding
-  // only the error.
+  // One call for many keys. On success one result a key, in order; on failure the results that came,
+  // in order, and behind them one element holding only the error.
   virtual void GetBatch(absl::Span<const absl::string_view> keys,
                         Callback<std::vector<GetResult>> done) = 0;
   virtual void GetWithHash(absl::string_view key, Callback<HashedGetResult> done) = 0;

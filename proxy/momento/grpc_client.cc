@@ -61,7 +61,10 @@ class GrpcCall final : public Call {
   bool OnMessage(absl::string_view message) override {
     if (++messages > keys) return false;
     if (rpc == Rpc::kGetBatch) {
-      return DecodeGet(message, &std::get<TypedDone<Batch>>(done_).result.emplace_back());
+      Batch* batch = result<Batch>();
+      if (DecodeGet(message, &batch->emplace_back())) return true;
+      batch->pop_back();
+      return false;
     }
     return Decode(message);
   }
@@ -103,6 +106,7 @@ void GrpcCall::OnDone(Error how) {
   if (how.ok() && messages != keys) {
     how = Error{.code = Code::kInternal,
                   .message = absl::StrCat(messages, " messages in a reply that needs ", keys)};
+    if (rpc == Rpc::kGetBatch) result<Batch>()->clear();  // Nobody knows whose they are.
   }
   client_->metrics_->CallEnded(rpc, how.code, client_->loop_->now_ns() - started_ns);
   AnyDone ended = std::exchange(done_, AnyDone());
@@ -112,10 +116,7 @@ void GrpcCall::OnDone(Error how) {
       [&how](auto& one) {
         using T = std::decay_t<decltype(one)>;
         if constexpr (std::is_same_v<T, TypedDone<Batch>>) {
-          if (!how.ok()) {  // One element holding only the error.
-            one.result = Batch(1);
-            one.result[0].error = std::move(how);
-          }
+          if (!how.ok()) one.result.emplace_back().error = std::move(how);
           one.done(std::move(one.result));
         } else if constexpr (!std::is_same_v<T, std::monostate>) {
           if (!how.ok()) {

@@ -12,6 +12,16 @@ using proto::memcache::Response;
 using proto::memcache::Status;
 using translate::Intent;
 
+namespace {
+
+// How a batch ends whose values are too large to come at once; asked in parts, all may come.
+bool OfLargeReply(const momento::Error& error) {
+  return error.code == momento::Code::kDeadlineExceeded ||
+         error.code == momento::Code::kResourceExhausted;
+}
+
+}  // namespace
+
 void ProxyService::StartGet(Operation* op) {
   if ((op->want & proto::memcache::kWantCas) != 0) {
     return client_->GetWithHash(op->key, [op](momento::HashedGetResult result) {
@@ -66,22 +76,30 @@ void ProxyService::SendGroup(Operation* const* first, size_t count) {
   });
 }
 
-// A call that failed says so once, for all its keys.
+// A call that failed says so once, behind the results that came; what is left of it shares the error.
 void ProxyService::OnBatch(BatchCall* batch, std::vector<momento::GetResult> results) {
-  const size_t count = batch->operations.size();
-  if (results.size() == count) {
-    for (size_t i = 0; i < count; ++i) OnGot(batch->operations[i], std::move(results[i]));
-  } else {
-    momento::Error error;
-    if (!results.empty()) error = std::move(results[0].error);
-    if (error.ok()) error.code = momento::Code::kInternal;  // Fewer answers than keys.
-    for (Operation* op : batch->operations) {
-      momento::GetResult failed;
-      failed.error = error;
-      OnGot(op, std::move(failed));
-    }
-  }
+  const std::vector<Operation*> operations = std::move(batch->operations);
   batches_.Put(batch);
+  const size_t count = operations.size();
+  momento::Error error;
+  error.code = momento::Code::kInternal;  // Fewer answers than keys.
+  if (!results.empty() && (results.size() != count || OfLargeReply(results.back().error))) {
+    if (!results.back().error.ok()) error = std::move(results.back().error);
+    results.pop_back();
+  }
+  const size_t came = std::min(results.size(), count);
+  for (size_t i = 0; i < came; ++i) OnGot(operations[i], std::move(results[i]));
+  if (came == count) return;
+  // A quarter at least must have come, which bounds the rounds (15 for 64 keys).
+  if (OfLargeReply(error) && 4 * came >= count) {
+    if (!turn_open_) loop_->KeepAwake();
+    return SendGroup(operations.data() + came, count - came);
+  }
+  for (size_t i = came; i < count; ++i) {
+    momento::GetResult failed;
+    failed.error = error;
+    OnGot(operations[i], std::move(failed));
+  }
 }
 
 void ProxyService::OnGot(Operation* op, momento::GetResult result) {

@@ -26,6 +26,7 @@ struct Fault {
   bool applied = false;      // The call has its effect all the same.
   bool sent = true;
   std::string detail = {};
+  int came = 0;              // GetBatch: so many keys are answered first.
 };
 
 class FakeClient final : public Client {
@@ -76,8 +77,8 @@ class FakeClient final : public Client {
     Make("GetBatch", named, [this, own = std::move(own), done = std::move(done)]() mutable {
       std::vector<GetResult> results;
       if (const std::optional<Fault> fault = TakeFault("GetBatch")) {
-        results.resize(1);
-        results[0].error = ErrorOf(*fault);
+        for (int i = 0; i < fault->came; ++i) results.push_back(Read("", own.at(i)));
+        results.emplace_back().error = ErrorOf(*fault);
       } else {
         for (const std::string& key : own) results.push_back(Read("", key));
       }

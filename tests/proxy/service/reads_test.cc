@@ -118,6 +118,29 @@ TEST_F(Reads, TheLastKeyOverAFullBatchGoesAlone) {
   EXPECT_THAT(CallsOf(GetOf({"a", "b", "c"})), ElementsAre("GetBatch 2: a b", "Get c"));
 }
 
+TEST_F(Reads, ABatchTooLargeForOneReplyIsAskedForInParts) {
+  for (const char* key : {"a", "b", "c", "d"}) Put(key, key);
+  for (momento::Code code : {momento::Code::kResourceExhausted, momento::Code::kDeadlineExceeded}) {
+    client_.faults["GetBatch"] = {.code = code, .count = 1, .came = 2};
+    EXPECT_THAT(CallsOf(GetOf({"a", "b", "c", "d"})),
+                ElementsAre("GetBatch 4: a b c d", "GetBatch 2: c d"));
+    client_.faults["GetBatch"] = {.code = code, .count = 1, .came = 3};
+    EXPECT_EQ(Ask(GetOf({"a", "b", "c", "d"})), "a=a/0 b=b/0 c=c/0 d=d/0");
+  }
+  EXPECT_EQ(metrics().get_miss.Value(), 0u);
+  ExpectLookupsAddUp();
+}
+
+TEST_F(Reads, ABatchThatGetsNowhereIsNotRepeated) {
+  for (const char* key : {"a", "b"}) Put(key, key);
+  for (momento::Code code : {momento::Code::kResourceExhausted, momento::Code::kDeadlineExceeded}) {
+    client_.faults["GetBatch"] = {.code = code, .count = 1};
+    EXPECT_THAT(CallsOf(GetOf({"a", "b"})), ElementsAre("GetBatch 2: a b"));
+  }
+  client_.faults["GetBatch"] = {.code = momento::Code::kUnavailable, .count = 1, .came = 1};
+  EXPECT_EQ(Ask(GetOf({"a", "b"})), "a=a/0");  // What came is not thrown away.
+}
+
 TEST_F(Reads, GetsAnswersTheTokenThatCasTakes) {
   Put("k", "v");
   const uint64_t got = SendOn(connection(), GetsOf({"k"}), /*with_cas=*/true);
