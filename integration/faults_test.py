@@ -350,32 +350,42 @@ def test_sigterm_answers_what_is_in_flight():
         assert proxy.process.wait(10) == 0
 
 
+def leave_everything_in_flight(port):
+    """One of every kind of command, none of them answered yet."""
+    client = Client(port)
+    client.say(b"get a\r\nget a b c\r\ngets d\r\ngat 9 e\r\nset a 0 60 1\r\nx\r\n"
+               b"append b 0 60 1\r\nx\r\ncas c 0 60 1 7\r\nx\r\nincr n 1\r\nincr n 1\r\n"
+               b"touch f 9\r\ndelete g\r\nset h 0 60 1 noreply\r\nx\r\nflush_all\r\nget i\r\n")
+    return client
+
+
 def test_a_second_signal_stops_at_once():
     with local("--set", "local.fault_delay=60s", "--set", "local.fault_delay_percent=100") as \
-            (server, backend), proxy_on(backend, extra='deadline = "60s"') as (proxy, port):
-        client = Client(port)
-        client.say(b"set k 0 60 1\r\nx\r\n")
+            (server, backend), \
+            proxy_on(backend, extra='deadline = "60s"\nflush_all = true') as (proxy, port):
+        clients = [leave_everything_in_flight(port) for _ in range(8)]
         time.sleep(0.3)
         proxy.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         assert proxy.process.poll() is None, "it should wait for the request in flight"
         began = time.monotonic()
         proxy.process.send_signal(signal.SIGTERM)
-        proxy.process.wait(5)
+        assert proxy.process.wait(5) == 0, proxy.log()
         assert time.monotonic() - began < 3
+        assert [client.hear_end() for client in clients] == [b""] * 8
         server.process.kill()
 
 
 def test_the_drain_is_bounded():
     with local("--set", "local.fault_delay=60s", "--set", "local.fault_delay_percent=100") as \
             (server, backend), \
-            proxy_on(backend, extra='deadline = "60s"',
+            proxy_on(backend, extra='deadline = "60s"\nflush_all = true',
                      flags=("--set", "server.drain_timeout=500ms")) as (proxy, port):
-        client = Client(port)
-        client.say(b"set k 0 60 1\r\nx\r\n")
+        clients = [leave_everything_in_flight(port) for _ in range(8)]
         time.sleep(0.3)
         proxy.process.send_signal(signal.SIGTERM)
-        proxy.process.wait(8)
+        assert proxy.process.wait(8) == 0, proxy.log()
+        assert [client.hear_end() for client in clients] == [b""] * 8
         server.process.kill()
 
 

@@ -34,8 +34,8 @@ class Backend {
 
   // A client of one worker: made, used and destroyed on `loop`'s thread, or while the loop does
   // not run. It opens `connections` (>= 1) connections at once and keeps replacing lost ones; one
-  // more is opened for the control plane at the first FlushCache. Destroying it ends every call as
-  // kCancelled, from inside; callbacks must not destroy it. `loop` and the backend outlive it.
+  // more is opened for the control plane at the first FlushCache. Callbacks must not destroy it.
+  // `loop` and the backend outlive it.
   std::unique_ptr<Client> NewClient(core::EventLoop* loop, const config::Cache& cache,
                                     int connections);
 

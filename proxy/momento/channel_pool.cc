@@ -37,12 +37,10 @@ ChannelPool::~ChannelPool() {
   }
   // Each Close() takes its connection out of the list.
   while (!draining_.empty()) draining_.back()->Close("client is closing");
-  while (Call* call = waiting_.front()) {
-    waiting_.Remove(call);
+  while (Call* call = waiting_.PopFront()) {
     metrics_->waiting.Add(-1);
-    End(call, Error{.sent = false});
+    call->Cancel();
   }
-  while (!ended_.empty()) Deliver();
 }
 
 void ChannelPool::OpenAll() {
@@ -175,7 +173,6 @@ void ChannelPool::Start(Call* call) {
   call->header_offset = Call::kNotWritten;
   call->reply.Reset();
   call->deadline_ms = loop_->now_ms() + options_.deadline_ms;
-  if (stopping_) return End(call, Error{.sent = false});
   if (!opened_) OpenAll();
   if (H2Connection* connection = waiting_.empty() ? Pick() : nullptr) {
     loop_->Arm(call, options_.deadline_ms);
@@ -236,7 +233,8 @@ void ChannelPool::FailWaiting() {
 }
 
 void ChannelPool::OnCallEnded(Call* call) {
-  if (!call->retry_safe || stopping_ || call->attempts >= kAttemptsMax) {
+  if (stopping_) return call->Cancel();  // Let go of without OnDone().
+  if (!call->retry_safe || call->attempts >= kAttemptsMax) {
     return End(call, std::move(call->error));
   }
   metrics_->retries.Add();
@@ -248,10 +246,6 @@ void ChannelPool::OnCallEnded(Call* call) {
 
 void ChannelPool::End(Call* call, Error error) {
   call->Cancel();
-  if (stopping_) {
-    error.code = Code::kCancelled;
-    error.message = "client is closing";
-  }
   call->error = std::move(error);
   ended_.PushBack(call);
 }

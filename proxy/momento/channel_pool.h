@@ -45,10 +45,11 @@ class ChannelPool final : private ConnectionOwner, private core::TurnEnd {
   // `loop`, `resolver` and `metrics` outlive the pool; `log` too, or is null.
   ChannelPool(core::EventLoop* loop, Resolver* resolver, Metrics* metrics, core::Log* log,
               Options options);
-  // Every call still here ends as kCancelled, from inside. Callbacks must not destroy the pool.
+  // Lets go of every call still here: its timer is off, no OnDone() comes. OnDone() must not
+  // destroy the pool.
   ~ChannelPool();
 
-  // Takes the call until its OnDone(), which never runs from inside.
+  // Takes the call until its OnDone(), which never runs from inside, or until the pool is destroyed.
   void Start(Call* call);
   void Flush();
   int ready_connections() const { return ready_; }

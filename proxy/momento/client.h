@@ -2,7 +2,8 @@
 //
 // A client belongs to one worker: every method is called on the worker's thread and every callback
 // runs there, never inside the call that started it. Exactly one callback a call, at the latest
-// when its deadline passes. Key and value views are read before the method returns.
+// when its deadline passes; but destroying the client drops the callbacks it still owes, uncalled,
+// since whoever asked may be gone. Key and value views are read before the method returns.
 // The wire facts are in proto/momento/*.proto.
 #pragma once
 

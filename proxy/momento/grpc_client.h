@@ -69,7 +69,7 @@ class GrpcClient final : public Client {
 
   std::vector<std::unique_ptr<GrpcCall>> calls_;  // All; the pools have those not in free_.
   std::vector<GrpcCall*> free_;
-  ChannelPool data_;     // The pools end their calls before calls_ is destroyed.
+  ChannelPool data_;     // The pools let go of their calls before calls_ is destroyed.
   ChannelPool control_;  // Opened by the first FlushCache.
 };
 

@@ -74,8 +74,8 @@ class ProxyService {
     ConnectionState* state_;
   };
 
-  // `client`, `loop` and `shared` outlive the service, and `client` calls nothing back once the
-  // service is gone.
+  // `client`, `loop` and `shared` outlive the service. Once the service is gone, `client` is only
+  // to be destroyed, which drops the callbacks of the calls in flight: the loop no longer runs.
   ProxyService(momento::Client* client, const config::Cache& cache, const config::Server& server,
                core::EventLoop* loop, CacheShared* shared, StatsSource stats);
   ~ProxyService();

@@ -452,13 +452,59 @@ TEST_F(FaultsTest, UnknownNameFailsCalls) {
   EXPECT_NE(error.message.find("no-such-host.invalid"), std::string::npos) << error.message;
 }
 
-TEST_F(FaultsTest, DestroyingTheClientWhileConnectingCancels) {
+// Callbacks that hold `token` and must never run.
+class DestroyedClientTest : public FaultsTest {
+ protected:
+  void StartDropped(int calls) {
+    for (int i = 0; i < calls; ++i) {
+      client_->Get("k", [held = token_](GetResult) { ADD_FAILURE() << "called back"; });
+    }
+    client_->FlushCache([held = token_](DoneResult) { ADD_FAILURE() << "called back"; });
+    client_->Flush();
+  }
+  // What a client leaves behind: no callback run or kept, no timer that still fires, no call in
+  // the gauge of those that wait.
+  void DestroyAndLookBack() {
+    client_.reset();
+    EXPECT_EQ(token_.use_count(), 1);
+    for (int turn = 0; turn < 20; ++turn) loop_.RunOnce(5);
+    const std::string metrics = registry_.PrometheusText();
+    EXPECT_NE(metrics.find("\nproxy_momento_waiting 0\n"), std::string::npos) << metrics;
+    EXPECT_NE(metrics.find("\nproxy_momento_connections 0\n"), std::string::npos) << metrics;
+  }
+  std::shared_ptr<int> token_ = std::make_shared<int>();
+};
+
+TEST_F(DestroyedClientTest, DropsCallsThatWaitForAConnection) {
+  cache_.deadline = absl::Milliseconds(20);
   Start({.silent = true});
-  StartGet();
-  client_.reset();
-  ASSERT_EQ(results_.size(), 1u);
-  EXPECT_EQ(results_[0].error.code, Code::kCancelled);
-  EXPECT_FALSE(results_[0].error.sent);
+  StartDropped(10);
+  DestroyAndLookBack();
+}
+
+TEST_F(DestroyedClientTest, DropsCallsOnTheWireAndThoseThatWaitForAStream) {
+  cache_.deadline = absl::Milliseconds(20);
+  Start({.settings = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 3}}});
+  WaitReady();
+  StartDropped(10);
+  DestroyAndLookBack();
+}
+
+TEST_F(DestroyedClientTest, DropsCallsOnAConnectionThatDrains) {
+  Start({.on_request = [](FakePeer* peer, int32_t stream, const FakeRequest&) {
+    peer->GoAway(stream);  // And never answers.
+  }});
+  WaitReady();
+  StartDropped(1);
+  RunUntil([&] { return client_->ready_connections() == 0; });
+  DestroyAndLookBack();
+}
+
+TEST_F(DestroyedClientTest, DropsCallsThatHaveEndedInsideTheTurn) {
+  Start({.greeting = "no HTTP/2"});
+  RunUntil([&] { return log_.lines().size() > 0; });  // The loss of the only connection.
+  StartDropped(10);
+  DestroyAndLookBack();
 }
 
 }  // namespace

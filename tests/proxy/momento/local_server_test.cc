@@ -228,14 +228,13 @@ TEST_P(LocalServerTest, LimitsCarryTheirDetail) {
   EXPECT_NE(stored.error.detail, "");
 }
 
-TEST_P(LocalServerTest, DestroyingTheClientCancelsItsCalls) {
+TEST_P(LocalServerTest, DestroyingTheClientDropsItsCalls) {
   Set("k", "v");
-  std::vector<Code> codes;
-  for (int i = 0; i < 300; ++i) {
-    client_->Get("k", [&](GetResult result) { codes.push_back(result.error.code); });
-  }
+  int called = 0;
+  for (int i = 0; i < 300; ++i) client_->Get("k", [&](GetResult) { ++called; });
+  client_->Flush();
   client_.reset();
-  EXPECT_EQ(codes, std::vector<Code>(300, Code::kCancelled));
+  EXPECT_EQ(called, 0);
 }
 
 }  // namespace
