@@ -1,4 +1,5 @@
-// libFuzzer: any bytes at all. Run with the dictionary and the seeds beside this file:
+// libFuzzer: any bytes at all. `ctest --preset fuzz -L fuzz` runs it for a while with the dictionary
+// and the seeds beside this file; for longer:
 //   build/fuzz/fuzz/text_codec_fuzz -dict=tests/proto/memcache/memcache.dict -max_len=2048 \
 //     CORPUS_DIR tests/proto/memcache/seeds
 #include <cstddef>
