@@ -102,10 +102,12 @@ void CommandLog::Run() {
 // Pieces of whole lines: large enough to be few, small enough for the file to turn near its bound.
 void CommandLog::WriteOut(absl::string_view block) {
   // PIPE_BUF, so that a piece for a pipe is written whole or not at all.
-  constexpr size_t kPieceBytes = 4096;
+  constexpr uint64_t kPieceBytesMax = 4096;
+  const size_t piece_bytes =
+      options_.max_size == 0 ? kPieceBytesMax : std::min(kPieceBytesMax, options_.max_size);
   MutexLock lock(file_mu_);
   while (!block.empty()) {
-    size_t end = block.size() <= kPieceBytes ? block.size() : block.rfind('\n', kPieceBytes - 1) + 1;
+    size_t end = block.size() <= piece_bytes ? block.size() : block.rfind('\n', piece_bytes - 1) + 1;
     if (end == 0) end = block.find('\n') + 1;  // One line longer than a piece.
     const absl::string_view piece = block.substr(0, end);
     const auto lines = static_cast<uint64_t>(std::count(piece.begin(), piece.end(), '\n'));
