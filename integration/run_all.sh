@@ -12,6 +12,7 @@ parts=(
   "$python integration/config_test.py $bin"
   "$python integration/clients_test.py $bin"
   "$python integration/faults_test.py $bin"
+  "$python integration/klog_test.py $bin"
   "integration/deploy_test.sh $bin"
 )
 
