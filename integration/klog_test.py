@@ -3,9 +3,10 @@ import os
 import re
 import signal
 import tempfile
+import time
 
 from harness import eventually, main
-from knobs import MEMCACHES, ALL, client_of, config_file, metrics, product, started
+from knobs import MEMCACHES, ALL, client_of, config_file, metrics, product, shows, started
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
 DIALOGUE = [  # What is said, the reply, the lines.
@@ -21,7 +22,7 @@ DIALOGUE = [  # What is said, the reply, the lines.
     (b"cas no 0 0 1 5\r\nx", b"NOT_FOUND\r\n", ['"cas no 0 0 1 5" 8 11']),
     (b"cas k 0 0 1 5\r\nx", b"EXISTS\r\n", ['"cas k 0 0 1 5" 6 8']),
     (b"touch k 50", b"TOUCHED\r\n", ['"touch k 50" 4 9']),
-    (b"incr k 1", b"value\r\n", ['"incr k 1" 10 61']),
+    (b"incr k 1", b"value\r\n", ['"incr k 1" 10 62']),
     (b"set n 0 0 1\r\n9", b"STORED\r\n", ['"set n 0 0 1" 5 8']),
     (b"incr n 2", b"11\r\n", ['"incr n 2" 5 4']),
     (b"decr no 1", b"NOT_FOUND\r\n", ['"decr no 1" 8 11']),
@@ -41,6 +42,7 @@ def lines(path):
     return [re.sub(STAMP, "", line) for line in read(path).splitlines()]
 
 
+@shows(MEMCACHES, "klog.file")
 def test_every_verb_has_its_line():
     for name in MEMCACHES:
         with tempfile.TemporaryDirectory() as folder:
@@ -51,9 +53,11 @@ def test_every_verb_has_its_line():
                     client.say(said + b"\r\n")
                     client.hear_until(reply)
                 running.stop()
-            assert lines(path) == [line for *_, wanted in DIALOGUE for line in wanted], name
+            wanted = [line for *_, some in DIALOGUE for line in some]
+            assert lines(path) == wanted, (name, list(zip(lines(path), wanted)))
 
 
+@shows(MEMCACHES, "klog.sample")
 def test_sample_and_off():
     for name in MEMCACHES:
         for sample, wanted in ((10, 10), (0, 0)):
@@ -68,6 +72,7 @@ def test_sample_and_off():
                 assert len(lines(path)) == wanted, (name, sample)
 
 
+@shows(MEMCACHES, "klog.max_size", "klog.backup")
 def test_rotation_loses_no_line():
     for name in MEMCACHES:
         with tempfile.TemporaryDirectory() as folder:
@@ -99,6 +104,7 @@ def test_sighup_reopens():
                 assert lines(path + ".moved") == ['"get before" 0 0']
 
 
+@shows(ALL, "log.max_size", "log.backup")
 def test_log_rotates():
     for name in ALL:
         with tempfile.TemporaryDirectory() as folder:
@@ -107,6 +113,35 @@ def test_log_rotates():
                 eventually(lambda: os.path.exists(old))
                 running.stop()
             assert 0 < os.path.getsize(path), name
+
+
+@shows(MEMCACHES, "klog.interval")
+def test_interval_is_when_lines_are_written():
+    for name in MEMCACHES:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "k")
+            with started(name, f"klog.file={path}", "klog.sample=1",
+                         "klog.interval=10s") as running:
+                client_of(running).get(b"k")
+                time.sleep(0.5)
+                assert lines(path) == [], name
+                running.stop()
+            assert lines(path) == ['"get k" 0 0']
+
+
+@shows(MEMCACHES, "klog.queue_lines")
+def test_queue_lines_bound_what_waits():
+    """A get of 64 keys is more lines than 16 in one go, and half full wakes the writer too late."""
+    for name in MEMCACHES:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "k")
+            with started(name, f"klog.file={path}", "klog.sample=1", "klog.queue_lines=16",
+                         "klog.interval=10s") as running:
+                client = client_of(running)
+                for _ in range(20):
+                    client.say(b"get " + b"k " * 2000 + b"\r\n")
+                    client.hear_until(b"END\r\n")
+                assert metrics(running)["core_klog_drop_total"] > 0, name
 
 
 def test_predecessor_file():

@@ -11,7 +11,7 @@
 //   "touch K ttl" 4 9
 //
 // core::CommandLog puts the time in front. ttl and flags are as the client wrote them; a set whose
-// value was too large has "-" for what was not kept of it: "set K - - -" 11 43. In keys a space, a
+// value was too large has "-" for what was not kept of it: "set K - - -" 11 41. In keys a space, a
 // quote, a backslash and bytes that do not print are escaped (\x20 \" \\ \xff), so that every line
 // has its words where they belong. A get that failed has the code of the failure and the bytes of
 // the reply on the line of each key. What is no command on a key, and what was refused before it
