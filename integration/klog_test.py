@@ -131,7 +131,7 @@ def test_interval_is_when_lines_are_written():
 
 @shows(MEMCACHES, "klog.queue_lines")
 def test_queue_lines_bound_what_waits():
-    """A get of 64 keys is more lines than 16 in one go, and half full wakes the writer too late."""
+    """A get of 2000 keys is more lines at once than a queue of 16 holds."""
     for name in MEMCACHES:
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "k")
