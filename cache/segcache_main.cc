@@ -7,13 +7,16 @@
 #include "cache/service/server_numbers.h"
 #include "config/products.h"
 #include "core/base/status.h"
+#include "core/log/klog_metrics.h"
 #include "core/net/server.h"
 #include "core/process/main.h"
+#include "proto/memcache/klog.h"
 #include "proto/memcache/text_codec.h"
 
 namespace {
 
-using MemcacheServer = core::Server<proto::memcache::TextCodec, cache::MemcacheService>;
+using Service = proto::memcache::WithKlog<cache::MemcacheService>;
+using MemcacheServer = core::Server<proto::memcache::TextCodec, Service>;
 
 // Reclaims expired segments once a second, on the first worker's loop.
 class Housekeeping final : public core::Timer {
@@ -50,6 +53,11 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
                           core::Process& process) {
   const config::Segcache& c = start.config;
   const core::RealClock clock;
+  std::unique_ptr<core::CommandLog> klog;  // Outlives every reply.
+  if (c.klog.enabled()) {
+    ASSIGN_OR_RETURN(klog, core::CommandLog::Open(c.klog, &clock));
+  }
+  const core::KlogMetrics klog_metrics(process.metrics(), klog.get());
   const int64_t started_ns = clock.MonotonicNs();
   ASSIGN_OR_RETURN(const std::unique_ptr<seg::Cache> engine,
                    seg::Cache::Create(c.seg, &clock, process.metrics(), "main"));
@@ -72,7 +80,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
       MemcacheServer::Create(
           c.server, c.listen, "memcache", &pool, process.metrics(), &connections,
           proto::memcache::TextCodec({.item_bytes_max = c.server.item_size_max}),
-          [&](core::Worker&) { return std::make_unique<cache::MemcacheService>(&shared); }));
+          [&](core::Worker&) { return std::make_unique<Service>(klog.get(), c.klog.sample, &shared); }));
   serving = server.get();
   shared.set_port(server->port());
   Housekeeping housekeeping(engine.get(), &pool.worker(0).loop);
@@ -83,13 +91,18 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
   process.Ready();
   return process.ServeUntilSignal({.begin_drain = [&] { server->BeginDrain(); },
                                    .drained = [&] { return server->live() == 0; },
-                                   .on_reload = {}});
+                                   .on_reload = [&] {
+         if (klog == nullptr) return;
+         const absl::Status status = klog->Reopen();
+         if (!status.ok()) process.log()->Error("%s", status.message());
+       }});
 }
 
 void Metrics(core::Registry* registry) {
   const core::NetMetrics net(registry, {{"server", "memcache"}});
   const cache::MemcacheMetrics memcache(registry);
   const seg::Metrics engine(registry, "main");
+  const core::KlogMetrics klog(registry, nullptr);
 }
 
 }  // namespace

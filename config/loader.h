@@ -47,9 +47,8 @@ namespace internal {
 template <class Product>
 absl::Status Modernize(Node* root, std::vector<std::string>* warnings) {
   if constexpr (std::is_same_v<Product, MomentoProxy>) return ModernizeProxy(root, warnings);
-  if constexpr (std::is_same_v<Product, Segcache> || std::is_same_v<Product, Pingserver>) {
-    return ModernizeServer(root, warnings);
-  }
+  if constexpr (std::is_same_v<Product, Segcache>) return ModernizeSegcache(root, warnings);
+  if constexpr (std::is_same_v<Product, Pingserver>) return ModernizePingserver(root, warnings);
   return absl::OkStatus();
 }
 

@@ -18,7 +18,7 @@ namespace {
 using Kind = Node::Kind;
 using Keys = absl::Span<const absl::string_view>;
 
-constexpr std::array<absl::string_view, 3> kSections = {"proxy", "debug", "klog"};
+constexpr std::array<absl::string_view, 2> kSections = {"proxy", "debug"};
 constexpr std::array<absl::string_view, 7> kCacheKeys = {
     "connection_count",         "flags",       "protocol",        "memory_cache_bytes",
     "memory_cache_ttl_seconds", "buffer_size", "primary_endpoint"};
@@ -27,17 +27,17 @@ constexpr std::array<absl::string_view, 6> kAdminKeys = {"timeout", "nevent",   
                                                          "tw_cap",  "tw_ntick", "use_tls"};
 constexpr std::array<absl::string_view, 4> kNearCacheKeys = {
     "memory_cache_bytes", "memory_cache_ttl_seconds", "buffer_size", "primary_endpoint"};
-constexpr std::array<absl::string_view, 5> kDebugKeys = {
-    "log_backup", "log_max_size", "log_single_message_size", "log_rotation_interval",
-    "log_max_keep_files"};
-constexpr std::array<absl::string_view, 8> kKlogKeys = {"file",
-                                                        "backup",
-                                                        "interval",
-                                                        "max_size",
-                                                        "max_keep_files",
-                                                        "queue_depth",
-                                                        "single_message_size",
-                                                        "sample"};
+constexpr std::array<absl::string_view, 3> kDebugKeys = {
+    "log_single_message_size", "log_rotation_interval", "log_max_keep_files"};
+constexpr std::array<absl::string_view, 3> kKlogKeys = {"queue_depth", "single_message_size",
+                                                        "max_keep_files"};
+constexpr std::array<absl::string_view, 2> kKlogIdleKeys = {"single_message_size",
+                                                            "max_keep_files"};
+constexpr std::array<absl::string_view, 8> kKlogAllKeys = {
+    "file",           "backup",      "interval",            "max_size",
+    "max_keep_files", "queue_depth", "single_message_size", "sample"};
+constexpr int64_t kLogBytesMax = kGB;  // log_max_size, where a file did not say.
+constexpr int64_t kQueueLinesMin = 16, kQueueLinesMax = 1 << 20;  // config::Log, config::Klog.
 constexpr std::array<absl::string_view, 2> kPollKeys = {"timeout", "nevent"};
 
 // One rewrite of one file.
@@ -46,7 +46,7 @@ class Modernizer {
   Modernizer(Node* root, std::vector<std::string>* warnings) : root_(root), warnings_(warnings) {}
 
   absl::Status Proxy();
-  absl::Status Server();
+  absl::Status Server(bool has_klog);
 
  private:
   Node* Section(absl::string_view name) {
@@ -60,8 +60,11 @@ class Modernizer {
             absl::string_view new_key);
   void Drop(Node* table, absl::string_view section, Keys keys, absl::string_view why);
   void EraseIfEmpty(absl::string_view section);
+  void FitQueue(absl::string_view section);
   void Debug();
-  absl::Status Klog();
+  void Klog();
+  void KlogInterval(Node* klog);
+  absl::Status NoKlog();
   absl::Status CacheEntry(const std::string& path, Node* cache);
   absl::Status Flags(const std::string& path, Node* cache);
   absl::Status Protocol(const std::string& path, Node* cache);
@@ -87,6 +90,18 @@ const Node* Modernizer::Sign() {
     if (const Node* node = Section(name)) {
       sign_ = absl::StrCat("[", name, "]");
       return node;
+    }
+  }
+  if (const Node* klog = Section("klog")) {
+    const Node* interval = klog->Find("interval");
+    if (interval != nullptr && interval->kind == Kind::kInteger) {
+      sign_ = "klog.interval without a unit";
+      return interval;
+    }
+    for (const auto& [key, value] : klog->children) {
+      if (std::find(kKlogKeys.begin(), kKlogKeys.end(), key) == kKlogKeys.end()) continue;
+      sign_ = absl::StrCat("klog.", key);
+      return &value;
     }
   }
   const Node* admin = Section("admin");
@@ -139,10 +154,34 @@ void Modernizer::EraseIfEmpty(absl::string_view section) {
   if (node != nullptr && node->children.empty()) root_->Erase(section);
 }
 
+// Any depth was fine there.
+void Modernizer::FitQueue(absl::string_view section) {
+  Node* table = Section(section);
+  Node* lines = table == nullptr ? nullptr : table->Find("queue_lines");
+  if (lines == nullptr || lines->spelled.empty() || lines->kind != Kind::kInteger) return;
+  const int64_t fit = std::clamp(lines->integer, kQueueLinesMin, kQueueLinesMax);
+  if (fit != lines->integer) Warn(lines->place, lines->spelled, absl::StrCat("taken as ", fit));
+  lines->integer = fit;
+}
+
 void Modernizer::Debug() {
+  const Node* debug = Section("debug");
+  const Node* file = debug == nullptr ? nullptr : debug->Find("log_file");
+  const bool to_file = file != nullptr && (file->kind != Kind::kString || !file->text.empty());
+  const Place place = file == nullptr ? Place() : file->place;
   Move("debug", "log_level", "log", "level");
   Move("debug", "log_file", "log", "file");
   Move("debug", "log_queue_depth", "log", "queue_lines");
+  Move("debug", "log_max_size", "log", "max_size");
+  Move("debug", "log_backup", "log", "backup");
+  FitQueue("log");
+  if (Node* log = Section("log"); to_file && log != nullptr && log->Find("max_size") == nullptr) {
+    Node max_size;
+    max_size.kind = Kind::kInteger;
+    max_size.place = place;
+    max_size.integer = kLogBytesMax;
+    log->Put("max_size", std::move(max_size));
+  }
   if (Node* log = Section("log")) {
     Node* level = log->Find("level");
     if (level != nullptr && level->kind == Kind::kString && !level->spelled.empty()) {
@@ -151,20 +190,36 @@ void Modernizer::Debug() {
       if (level->text == "warn") level->text = "warning";
     }
   }
-  Drop(Section("debug"), "debug", kDebugKeys,
-       "ignored: the log is not rotated here (SIGHUP reopens it)");
+  Drop(Section("debug"), "debug", kDebugKeys, "ignored: has no effect here");
   EraseIfEmpty("debug");
 }
 
-absl::Status Modernizer::Klog() {
+void Modernizer::KlogInterval(Node* klog) {
+  Node* interval = klog->Find("interval");
+  if (interval == nullptr || interval->kind != Kind::kInteger || interval->integer < 0) return;
+  interval->kind = Kind::kString;
+  interval->text = absl::StrCat(std::max<int64_t>(interval->integer, 1), "ms");
+}
+
+void Modernizer::Klog() {
+  Node* klog = Section("klog");
+  if (klog == nullptr) return;
+  KlogInterval(klog);
+  Move("klog", "queue_depth", "klog", "queue_lines");
+  FitQueue("klog");
+  Drop(Section("klog"), "klog", kKlogIdleKeys, "ignored: has no effect here");
+}
+
+// For a product that never had commands worth a log.
+absl::Status Modernizer::NoKlog() {
   Node* klog = Section("klog");
   if (klog == nullptr) return absl::OkStatus();
   for (const auto& [key, value] : klog->children) {
-    if (std::find(kKlogKeys.begin(), kKlogKeys.end(), key) == kKlogKeys.end()) {
+    if (std::find(kKlogAllKeys.begin(), kKlogAllKeys.end(), key) == kKlogAllKeys.end()) {
       return Complaint(value.place, absl::StrCat("klog.", key), "unknown key");
     }
   }
-  Drop(klog, "klog", kKlogKeys, "ignored: the command log is not written yet");
+  Drop(klog, "klog", kKlogAllKeys, "ignored: there is no command log here");
   EraseIfEmpty("klog");
   return absl::OkStatus();
 }
@@ -243,7 +298,7 @@ absl::Status Modernizer::Proxy() {
   Move("proxy", "threads", "server", "workers");
   EraseIfEmpty("proxy");
   Debug();
-  if (absl::Status status = Klog(); !status.ok()) return status;
+  Klog();
   Drop(Section("admin"), "admin", kAdminKeys, "ignored: has no effect here");
   Node* caches = root_->Find("cache");
   if (caches == nullptr || caches->kind != Kind::kArray) return absl::OkStatus();
@@ -254,7 +309,7 @@ absl::Status Modernizer::Proxy() {
   return absl::OkStatus();
 }
 
-absl::Status Modernizer::Server() {
+absl::Status Modernizer::Server(bool has_klog) {
   const bool worker = Section("worker") != nullptr;
   Move("server", "host", "listen", "host");
   Move("server", "port", "listen", "port");
@@ -267,7 +322,9 @@ absl::Status Modernizer::Server() {
     Drop(Section("admin"), "admin", Keys(kAdminKeys).subspan(0, 5), "ignored: has no effect here");
   }
   Debug();
-  return Klog();
+  if (!has_klog) return NoKlog();
+  Klog();
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -276,8 +333,12 @@ absl::Status ModernizeProxy(Node* root, std::vector<std::string>* warnings) {
   return Modernizer(root, warnings).Proxy();
 }
 
-absl::Status ModernizeServer(Node* root, std::vector<std::string>* warnings) {
-  return Modernizer(root, warnings).Server();
+absl::Status ModernizeSegcache(Node* root, std::vector<std::string>* warnings) {
+  return Modernizer(root, warnings).Server(true);
+}
+
+absl::Status ModernizePingserver(Node* root, std::vector<std::string>* warnings) {
+  return Modernizer(root, warnings).Server(false);
 }
 
 }  // namespace config

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "config/admin.h"
+#include "config/klog.h"
 #include "config/log.h"
 #include "config/momento.h"
 #include "config/seg.h"
@@ -68,6 +69,7 @@ struct MomentoProxy {
   ProxyServer server;
   Admin admin;
   Log log;
+  Klog klog;
   Momento momento;
   std::vector<Cache> caches;
   LocalService local;  // Used with --local only.
@@ -78,6 +80,7 @@ struct MomentoProxy {
     v.Section("server", &server, "threads, connections and limits");
     v.Section("admin", &admin, "the operator's ports");
     v.Section("log", &log, "the diagnostic log");
+    v.Section("klog", &klog, "the command log");
     v.Section("momento", &momento, "the account and how to reach it");
     v.List("cache", &caches, "one memcache listener and the Momento cache behind it");
     v.Section("local", &local, "the embedded momento_local, used with --local only");
@@ -92,6 +95,7 @@ struct Segcache {
   Listener listen{.host = "127.0.0.1", .port = 12321};  // Pelikan's data port.
   Admin admin;
   Log log;
+  Klog klog;
   Seg seg;
 
   template <class V>
@@ -100,6 +104,7 @@ struct Segcache {
     v.Section("listen", &listen, "where memcache clients connect");
     v.Section("admin", &admin, "the operator's ports");
     v.Section("log", &log, "the diagnostic log");
+    v.Section("klog", &klog, "the command log");
     v.Section("seg", &seg, "the storage engine");
   }
 };

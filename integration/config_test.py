@@ -10,6 +10,7 @@ from knobs_runtime import *  # noqa: E402,F401,F403
 from knobs_cache import *  # noqa: E402,F401,F403
 from knobs_local import *  # noqa: E402,F401,F403
 from startup import *  # noqa: E402,F401,F403
+import klog_test  # noqa: E402,F401  Shows its knobs; run_all.sh runs it by itself.
 
 
 def test_every_knob_is_shown_and_no_other():

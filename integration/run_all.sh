@@ -14,6 +14,7 @@ parts=(
   "$python integration/differential_test.py $bin"
   "$python integration/clients_test.py $bin"
   "$python integration/faults_test.py $bin"
+  "$python integration/klog_test.py $bin"
   "integration/deploy_test.sh $bin"
 )
 

@@ -11,8 +11,10 @@
 #include "cache/service/server_numbers.h"
 #include "config/products.h"
 #include "core/base/status.h"
+#include "core/log/klog_metrics.h"
 #include "core/net/server.h"
 #include "core/process/main.h"
+#include "proto/memcache/klog.h"
 #include "proto/memcache/stats_names.h"
 #include "proto/memcache/text_codec.h"
 #include "proxy/momento/backend.h"
@@ -25,7 +27,8 @@
 
 namespace {
 
-using MemcacheServer = core::Server<proto::memcache::TextCodec, proxy::ProxyService>;
+using Service = proto::memcache::WithKlog<proxy::ProxyService>;
+using MemcacheServer = core::Server<proto::memcache::TextCodec, Service>;
 using proto::memcache::StatsCounters;
 using proto::memcache::StatsNumbers;
 
@@ -43,6 +46,7 @@ struct Shared {
   core::WorkerPool& pool;
   core::ConnectionLimit& connections;
   proxy::momento::Backend& backend;
+  core::CommandLog* klog;  // Null: off.
 };
 
 // One [[cache]]: a listener, and on every worker a client of Momento and a service over it.
@@ -99,12 +103,12 @@ class CacheFront {
     return absl::OkStatus();
   }
 
-  std::unique_ptr<proxy::ProxyService> MakeService(core::Worker& worker) {
+  std::unique_ptr<Service> MakeService(core::Worker& worker) {
     clients_.push_back(
         shared_.backend.NewClient(&worker.loop, cache_, ConnectionsOf(worker.index)));
     watches_.emplace_back(&worker.loop, clients_.back().get(), &ready_[worker.index]);
-    return std::make_unique<proxy::ProxyService>(
-        clients_.back().get(), cache_, shared_.config.server, &worker.loop, &counts_,
+    return std::make_unique<Service>(
+        shared_.klog, shared_.config.klog.sample, clients_.back().get(), cache_, shared_.config.server, &worker.loop, &counts_,
         [this](absl::string_view argument) { return Stats(argument); });
   }
 
@@ -222,6 +226,11 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
                           core::Process& process) {
   config::MomentoProxy c = start.config;
   const core::RealClock clock;
+  std::unique_ptr<core::CommandLog> klog;  // Outlives every reply.
+  if (c.klog.enabled()) {
+    ASSIGN_OR_RETURN(klog, core::CommandLog::Open(c.klog, &clock));
+  }
+  const core::KlogMetrics klog_metrics(process.metrics(), klog.get());
 #ifdef MP_GRPC
   std::unique_ptr<cache::local::LocalServer> local;
   if (start.local) {
@@ -235,7 +244,8 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
                                                    FromEnvironment));
   core::ConnectionLimit connections(c.server.connections_max);
   core::WorkerPool pool(static_cast<int>(c.server.workers), &clock, process.metrics());
-  const Shared shared{c, clock, clock.MonotonicNs(), process, pool, connections, *backend};
+  const Shared shared{c, clock, clock.MonotonicNs(), process, pool, connections, *backend,
+                      klog.get()};
   std::deque<std::unique_ptr<CacheFront>> fronts;
   for (const config::Cache& cache : c.caches) {
     ASSIGN_OR_RETURN(std::unique_ptr<CacheFront> front, CacheFront::Open(shared, cache));
@@ -261,13 +271,18 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
                return front->server().live() == 0;
              });
            },
-       .on_reload = {}});
+       .on_reload = [&] {
+         if (klog == nullptr) return;
+         const absl::Status status = klog->Reopen();
+         if (!status.ok()) process.log()->Error("%s", status.message());
+       }});
 }
 
 void Metrics(core::Registry* registry) {
   const core::NetMetrics net(registry, {{"server", "default-cache"}});
   const proxy::CacheShared cache(registry, {{"cache", "default-cache"}});
   const proxy::momento::Metrics momento(registry);
+  const core::KlogMetrics klog(registry, nullptr);
 }
 
 }  // namespace

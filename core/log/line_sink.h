@@ -3,9 +3,8 @@
 //   2026-01-31T12:00:00.123Z info  listening on 127.0.0.1:11211
 //
 // UTC with milliseconds, the level padded to five, then the message with line breaks and control
-// characters escaped, so that a line of the file is always one message. A reader that stopped
-// reading (a full pipe, a stopped terminal) is waited for once, kPatienceMs; from then on lines
-// that cannot be written at once are lost and counted until it reads again.
+// characters escaped, so that a line of the file is always one message. A line that the file does
+// not take (core/log/log_file.h) is lost and counted.
 #pragma once
 
 #include <spdlog/sinks/sink.h>
@@ -13,22 +12,21 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "core/base/fd.h"
+#include "config/log.h"
 #include "core/base/mutex.h"
+#include "core/log/log_file.h"
 
 namespace core {
 
 class LineSink final : public spdlog::sinks::sink {
  public:
-  // Appends to `path`; empty means a duplicate of standard error. A closed standard error is no
-  // failure: every line is then lost and counted.
-  static absl::StatusOr<std::shared_ptr<LineSink>> Open(const std::string& path);
+  // Opens options.file. A closed standard error is no failure: every line is then lost and counted.
+  static absl::StatusOr<std::shared_ptr<LineSink>> Open(const config::Log& options);
 
   // Called at each line; when what it returns has grown, a line says how many were dropped before
   // they came here. Set before the first line.
@@ -49,12 +47,9 @@ class LineSink final : public spdlog::sinks::sink {
   uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
  private:
-  LineSink(std::string path, Fd fd);
-  bool WriteAll(absl::string_view bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool WaitWritable() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  explicit LineSink(LogFile file);
   void ReportDrops(int64_t now_ms) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  const std::string path_;
   absl::AnyInvocable<uint64_t()> dropped_;
   uint64_t reported_ = 0;  // The writer thread's.
 
@@ -62,9 +57,7 @@ class LineSink final : public spdlog::sinks::sink {
   std::atomic<uint64_t> lost_{0};
 
   Mutex mu_;  // Guards what follows; held over a write, which never waits for long.
-  Fd fd_ ABSL_GUARDED_BY(mu_);
-  bool stuck_ ABSL_GUARDED_BY(mu_) = false;
-  bool mid_line_ ABSL_GUARDED_BY(mu_) = false;  // A line was cut; end it before the next.
+  LogFile file_ ABSL_GUARDED_BY(mu_);
 
   Mutex wait_mu_;
   CondVar progress_;

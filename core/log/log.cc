@@ -3,7 +3,6 @@
 
 #include "core/log/log.h"
 
-#include <signal.h>
 #include <spdlog/async_logger.h>
 #include <spdlog/details/thread_pool.h>
 
@@ -37,13 +36,6 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
       return spdlog::level::err;
   }
   return spdlog::level::info;
-}
-
-// Signals are the main thread's business. With SIGPIPE blocked, a dead pipe is EPIPE and no more.
-void BlockSignals() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
 }
 
 class QueuedLog final : public Log {
@@ -105,7 +97,7 @@ class QueuedLog final : public Log {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Log>> Log::Open(const config::Log& options) {
-  ASSIGN_OR_RETURN(std::shared_ptr<LineSink> sink, LineSink::Open(options.file));
+  ASSIGN_OR_RETURN(std::shared_ptr<LineSink> sink, LineSink::Open(options));
   const auto level = ToSpdlog(static_cast<LogLevel>(options.level));
   try {
     return std::make_unique<QueuedLog>(level, options.queue_lines, std::move(sink));

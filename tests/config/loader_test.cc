@@ -128,7 +128,8 @@ TEST(Fill, RefusesUnknownSections) {
   EXPECT_EQ(Complain<Segcache>("[sever]\nworkers = 1\n"),
             "f.toml:1: sever: unknown section; did you mean \"server\"?");
   EXPECT_EQ(Complain<Segcache>("[momento]\n"),
-            "f.toml:1: momento: unknown section, expected one of server, listen, admin, log, seg");
+            "f.toml:1: momento: unknown section, expected one of server, listen, admin, log, klog, "
+            "seg");
 }
 
 TEST(Fill, PointsAtTheSectionAKeyBelongsTo) {

@@ -43,7 +43,9 @@ TEST(Predecessor, OurOwnFilesAreLeftAlone) {
 TEST(Predecessor, AnySignOfItsStyleKeepsItsEnvelope) {
   const std::string ours = "[[cache]]\ncache_name = \"c\"\n";
   for (const std::string& text :
-       {"[proxy]\nthreads = 1\n" + ours, "[debug]\n" + ours, "[klog]\n" + ours,
+       {"[proxy]\nthreads = 1\n" + ours, "[debug]\n" + ours,
+        "[klog]\nqueue_depth = 64\n" + ours, "[klog]\ninterval = 100\n" + ours,
+        "[klog]\nsingle_message_size = 1024\n" + ours,
         "[admin]\nport = \"9999\"\n" + ours, ours + "port = \"11211\"\n",
         ours + "connection_count = 2\n", ours + "flags = true\n",
         ours + "protocol = \"memcache\"\n", ours + "memory_cache_bytes = 1\n",
@@ -89,7 +91,65 @@ TEST(Predecessor, MistakesAreNamedAsTheFileSpellsThem) {
   EXPECT_THAT(std::string(Read("[proxy]\nthread = 1\n" + CacheWith("")).status().message()),
               HasSubstr("f.toml:1: proxy: unknown section"));
   EXPECT_EQ(Read("[klog]\nsampel = 1\n" + CacheWith("")).status().message(),
+            "f.toml:2: klog.sampel: unknown key; did you mean \"sample\"?");
+  EXPECT_EQ(Read("[klog]\ninterval = -1\n" + CacheWith("")).status().message(),
+            "f.toml:2: klog.interval: expected a duration such as \"200ms\", got -1");
+  EXPECT_EQ(Read<Pingserver>("[klog]\nsampel = 1\n").status().message(),
             "f.toml:2: klog.sampel: unknown key");
+}
+
+TEST(Predecessor, OurOwnKlogIsNoSign) {
+  const auto read = Read(
+      "[klog]\nfile = \"k\"\nsample = 1\nbackup = \"b\"\nmax_size = \"1MB\"\n"
+      "interval = \"1s\"\nqueue_lines = 16\n[[cache]]\ncache_name = \"c\"\n");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_THAT(read->warnings, IsEmpty());
+  EXPECT_EQ(read->config.caches[0].envelope, Cache::Envelope::kTransparent);
+  EXPECT_EQ(read->config.klog.max_size, kMB);
+}
+
+TEST(Predecessor, KlogKeepsItsMeaning) {
+  const std::string klog =
+      "[klog]\nfile = \"k\"\nbackup = \"k.1\"\nsample = 10\nmax_size = 4096\ninterval = 250\n"
+      "queue_depth = 128\n";
+  const auto proxy = Read(klog + CacheWith(""));
+  ASSERT_TRUE(proxy.ok()) << proxy.status();
+  const auto segcache = Read<Segcache>(klog);
+  ASSERT_TRUE(segcache.ok()) << segcache.status();
+  EXPECT_THAT(segcache->warnings, IsEmpty());
+  EXPECT_EQ(proxy->warnings.size(), 1u);  // That the style was seen.
+  for (const Klog& read : {proxy->config.klog, segcache->config.klog}) {
+    EXPECT_EQ(read.file, "k");
+    EXPECT_EQ(read.backup, "k.1");
+    EXPECT_EQ(read.sample, 10u);
+    EXPECT_EQ(read.max_size, 4096u);
+    EXPECT_EQ(read.interval, absl::Milliseconds(250));
+    EXPECT_EQ(read.queue_lines, 128u);
+  }
+}
+
+TEST(Predecessor, KlogDefaultsAreThoseItHad) {
+  const auto read = Read("[klog]\nfile = \"k\"\n" + CacheWith(""));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->config.klog.sample, 100u);
+  EXPECT_EQ(read->config.klog.max_size, kGB);
+  EXPECT_TRUE(read->config.klog.enabled());
+  EXPECT_FALSE(Read("[klog]\nfile = \"k\"\nsample = 0\n" + CacheWith(""))->config.klog.enabled());
+}
+
+TEST(Predecessor, QueueDepthsAreBroughtIntoRange) {
+  const auto read = Read("[klog]\nqueue_depth = 1\n[debug]\nlog_queue_depth = 9999999\n" +
+                         CacheWith(""));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->config.klog.queue_lines, 16u);
+  EXPECT_EQ(read->config.log.queue_lines, 1u << 20);
+  EXPECT_THAT(read->warnings, Contains("f.toml:2: klog.queue_depth: taken as 16"));
+}
+
+TEST(Predecessor, PingserverHasNoCommandLog) {
+  const auto read = Read<Pingserver>("[klog]\nfile = \"k\"\nsample = 1\n");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->warnings.size(), 2u);
 }
 
 TEST(Predecessor, DebugBecomesLog) {
@@ -100,6 +160,18 @@ TEST(Predecessor, DebugBecomesLog) {
   EXPECT_EQ(read->config.log.level, Log::Level::kWarning);
   EXPECT_EQ(read->config.log.file, "x.log");
   EXPECT_EQ(read->config.log.queue_lines, 128u);
+  EXPECT_EQ(read->config.log.max_size, kGB);  // It rotated without being told to.
+}
+
+TEST(Predecessor, DebugRotatesAsItDid) {
+  const auto read = Read(
+      "[debug]\nlog_file = \"x.log\"\nlog_max_size = 4096\nlog_backup = \"x.1\"\n" +
+      CacheWith(""));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->config.log.max_size, 4096u);
+  EXPECT_EQ(read->config.log.backup, "x.1");
+  EXPECT_EQ(read->warnings.size(), 1u);  // That the style was seen.
+  EXPECT_EQ(Read("[debug]\nlog_level = \"info\"\n" + CacheWith(""))->config.log.max_size, 0u);
 }
 
 TEST(Predecessor, RespIsRefused) {
@@ -111,13 +183,13 @@ TEST(Predecessor, RespIsRefused) {
 
 TEST(Predecessor, NothingIsIgnoredInSilence) {
   const auto read = Read(
-      "[admin]\nport = \"9999\"\nnevent = 1024\n[debug]\nlog_backup = \"b\"\nlog_max_size = 1\n"
-      "[klog]\nfile = \"k\"\nsample = 100\n" +
+      "[admin]\nport = \"9999\"\nnevent = 1024\n[debug]\nlog_single_message_size = 1\n"
+      "log_max_keep_files = 3\n[klog]\nsingle_message_size = 1\nmax_keep_files = 3\n" +
       CacheWith("memory_cache_bytes = 1\nbuffer_size = 2\n"));
   ASSERT_TRUE(read.ok()) << read.status();
   for (const char* key :
-       {":3: admin.nevent", ":5: debug.log_backup", ":6: debug.log_max_size", ":8: klog.file",
-        ":9: klog.sample", "cache[0].memory_cache_bytes", "cache[0].buffer_size"}) {
+       {":3: admin.nevent", ":5: debug.log_single_message_size", ":6: debug.log_max_keep_files",
+        ":8: klog.single_message_size", ":9: klog.max_keep_files", "cache[0].memory_cache_bytes", "cache[0].buffer_size"}) {
     EXPECT_THAT(read->warnings, Contains(HasSubstr(key)));
   }
 }

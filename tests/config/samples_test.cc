@@ -62,7 +62,11 @@ TEST(PredecessorSample, LoadsWithItsMeaning) {
   EXPECT_EQ(proxy.caches[1].default_ttl, absl::Minutes(1));
   EXPECT_EQ(proxy.log.level, Log::Level::kWarning);
   EXPECT_EQ(proxy.log.queue_lines, 1024u);
-  EXPECT_EQ(loaded->warnings.size(), 6u);
+  EXPECT_EQ(proxy.log.max_size, 16 * kMB);
+  EXPECT_EQ(proxy.klog.sample, 100u);
+  EXPECT_EQ(proxy.klog.max_size, 64 * kMB);
+  EXPECT_EQ(proxy.klog.interval, absl::Milliseconds(50));
+  EXPECT_EQ(loaded->warnings.size(), 3u);  // The style, and two keys of the in-memory cache.
 }
 
 }  // namespace

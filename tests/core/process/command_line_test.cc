@@ -247,10 +247,10 @@ TEST_F(CommandLine, CheckSaysOk) {
 }
 
 TEST_F(CommandLine, CheckShowsWarningsAndErrors) {
-  Write("[klog]\nsample = 1\n[[cache]]\ncache_name = \"a\"\n");
+  Write("[klog]\nmax_keep_files = 1\n[[cache]]\ncache_name = \"a\"\n");
   const auto warned = Proxy({"--check", file_});
   EXPECT_EQ(warned.exit_code, 0);
-  EXPECT_THAT(warned.err, HasSubstr("klog.sample: ignored"));
+  EXPECT_THAT(warned.err, HasSubstr("klog.max_keep_files: ignored"));
   Write("[klog]\nsampel = 1\n");
   EXPECT_EQ(Proxy({"--check", file_}).exit_code, 78);
 }
