@@ -101,6 +101,17 @@ def stuff(client, request, seconds=3):
 ASK = {"momento_proxy": b"version\r\n", "segcache": b"version\r\n", "pingserver": b"PING\r\n"}
 
 
+@shows(FRONTS, "server.stall_timeout")
+def test_peers_that_take_no_replies_are_closed():
+    for name in FRONTS:
+        with started(name, "server.stall_timeout=300ms", "server.output_max=64KB") as running:
+            client = client_of(running)
+            stuff(client, ASK[name])
+            eventually(lambda: total(running, "core_net_connection_stall_close_total") == 1,
+                       what=f"{name} closes a peer that reads nothing")
+
+
+
 @shows(FRONTS, "server.drain_timeout")
 def test_drain_timeout_bounds_the_drain():
     for name in FRONTS:
@@ -220,12 +231,12 @@ def test_log_queue_lines():
             done = threading.Event()
 
             def read_slowly():
-                while not done.wait(0.02):
+                while not done.wait(0.05):
                     os.read(unread, 4096)
             slow = threading.Thread(target=read_slowly)
             try:
                 wait_port(http)
-                # Each read makes room for one write in a pipe of one page: 50 lines a second.
+                # Each read makes room for one write in a pipe of one page: 20 lines a second.
                 slow.start()
                 for _ in range(200):
                     process.send_signal(signal.SIGHUP)

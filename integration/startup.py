@@ -7,7 +7,7 @@ import re
 import socket
 import time
 
-from harness import Client, ROOT, free_port, product
+from harness import Client, ROOT, eventually, free_port, product
 from knobs import (ALL, FRONTS, client_of, complaint, config_file, local, metrics, page, port_of,
                    proxy_to, run, sets, started, threads_of)
 from knobs_cache import V2_KEY
@@ -183,7 +183,9 @@ def test_predecessor_file_of_the_repository():
     sample = open(os.path.join(ROOT, "config/samples/predecessor.toml")).read()
     first, second = free_port(), free_port()
     text = (sample.replace('"11211"', f'"{first}"').replace('"11212"', f'"{second}"')
-            .replace('log_file = "momento_proxy.log"\n', ""))
+            .replace('log_file = "momento_proxy.log"\n', "")
+            .replace("momento_proxy.cmd", f"/tmp/predecessor.{first}.cmd")
+            .replace("sample = 100", "sample = 1"))
     with local() as backend, config_file(text) as path, \
             product("momento_proxy", path, "-v", *sets((
                 f"momento.endpoint_override=127.0.0.1:{port_of(backend)}",))) as proxy:
@@ -193,8 +195,11 @@ def test_predecessor_file_of_the_repository():
         assert sessions.set(b"k", b"v", flags=7) == b"STORED"
         assert pages.set(b"k", b"v", flags=7) == b"STORED"
         assert sessions.get(b"k") == (7, b"v") and pages.get(b"k") == (0, b"v")
-        for key in ("memory_cache_bytes", "klog", "log_backup"):
-            assert key in proxy.log(), f"nothing is said of {key}"
+        assert "memory_cache_bytes" in proxy.log(), "nothing is said of what has no effect"
+        commands = f"/tmp/predecessor.{first}.cmd"
+        eventually(lambda: '"get k" 4 1' in open(commands).read(), what="the command log")
+        assert '"set k 7 0 1" 5 8' in open(commands).read()
+        os.unlink(commands)
 
 
 def test_predecessor_file_keeps_its_meaning():

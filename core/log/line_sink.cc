@@ -60,10 +60,10 @@ absl::StatusOr<std::shared_ptr<LineSink>> LineSink::Open(const config::Log& opti
                                                 .path = options.file,
                                                 .max_bytes = options.max_size,
                                                 .backup = options.backup}));
-  return std::shared_ptr<LineSink>(new LineSink(std::move(file)));
+  return std::shared_ptr<LineSink>(new LineSink(std::move(file), !options.file.empty()));
 }
 
-LineSink::LineSink(LogFile file) : file_(std::move(file)) {}
+LineSink::LineSink(LogFile file, bool is_file) : is_file_(is_file), file_(std::move(file)) {}
 
 void LineSink::CountDropsOf(absl::AnyInvocable<uint64_t()> dropped) {
   dropped_ = std::move(dropped);
@@ -94,6 +94,8 @@ void LineSink::ReportDrops(int64_t now_ms) {
 }
 
 absl::Status LineSink::Reopen() {
+  // Nothing to do for stderr, and its reader may keep the writer, and so the lock, waiting.
+  if (!is_file_) return absl::OkStatus();
   MutexLock lock(mu_);
   return file_.Reopen();
 }

@@ -47,7 +47,7 @@ class LineSink final : public spdlog::sinks::sink {
   uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
  private:
-  explicit LineSink(LogFile file);
+  LineSink(LogFile file, bool is_file);
   void ReportDrops(int64_t now_ms) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   absl::AnyInvocable<uint64_t()> dropped_;
@@ -56,6 +56,7 @@ class LineSink final : public spdlog::sinks::sink {
   std::atomic<uint64_t> handled_{0};
   std::atomic<uint64_t> lost_{0};
 
+  const bool is_file_;  // Else stderr.
   Mutex mu_;  // Guards what follows; held over a write, which never waits for long.
   LogFile file_ ABSL_GUARDED_BY(mu_);
 
