@@ -359,6 +359,19 @@ def leave_everything_in_flight(port):
     return client
 
 
+def test_a_drain_waits_for_writes_whose_client_has_left():
+    with local("--set", "local.fault_delay=200ms", "--set", "local.fault_delay_percent=100") as \
+            (_, backend), proxy_on(backend, extra='deadline = "5s"') as (proxy, port):
+        client = Client(port)
+        client.say(b"".join(b"set k 0 60 1 noreply\r\n%d\r\n" % i for i in range(6)))
+        client.close()
+        time.sleep(0.1)
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.process.wait(10) == 0
+        with proxy_on(backend, extra='deadline = "5s"') as (_, other):
+            assert Client(other).get(b"k") == (0, b"5")
+
+
 def test_a_second_signal_stops_at_once():
     with local("--set", "local.fault_delay=60s", "--set", "local.fault_delay_percent=100") as \
             (server, backend), \

@@ -61,6 +61,9 @@ class CacheFront {
 
   MemcacheServer& server() { return *server_; }
   const config::Cache& cache() const { return cache_; }
+  // Whether no client is connected and nothing that one asked for is under way: writes outlive the
+  // connection they came from. Any thread.
+  bool idle() const { return server_->live() == 0 && counts_.metrics.in_flight.Value() == 0; }
   // Workers that have no connection to the service. Any thread.
   int workers_without_backend() const {
     return static_cast<int>(std::count_if(ready_.begin(), ready_.end(), [](const auto& ready) {
@@ -268,7 +271,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
        .drained =
            [&fronts] {
              return std::all_of(fronts.begin(), fronts.end(), [](const auto& front) {
-               return front->server().live() == 0;
+               return front->idle();
              });
            },
        .on_reload = [&] {

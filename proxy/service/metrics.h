@@ -36,6 +36,7 @@ struct Metrics : core::MetricGroup {
   core::Counter cas_badval{this, "cas_badval_total", "cas commands whose token was out of date."};
   core::Counter flush{this, "flush_total", "flush_all commands accepted."};
 
+  core::Gauge in_flight{this, "in_flight", "Keys of commands under way."};
   core::Counter failed{this, "command_failed_total",
                        "Commands other than lookups that failed at the backend."};
   core::Counter ttl_clamped{this, "ttl_clamped_total",

@@ -72,6 +72,7 @@ void ProxyService::EndTurn() {
 Operation* ProxyService::NewOperation(const Connection& connection, const Request& req,
                                       absl::string_view key) {
   Operation* op = operations_.Take();
+  shared_->metrics.in_flight.Add(1);
   op->service = this;
   op->connection = connection.state_;
   ++op->connection->references;
@@ -264,6 +265,7 @@ void ProxyService::Answer(Operation* op, Response rsp) {
 void ProxyService::Free(Operation* op) {
   ConnectionState* connection = op->connection;
   operations_.Put(op);
+  shared_->metrics.in_flight.Add(-1);
   Unreference(connection);
 }
 
