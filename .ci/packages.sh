@@ -7,12 +7,13 @@ build=(
   ca-certificates cmake g++ ninja-build pkg-config
   libabsl-dev libcli11-dev libcpp-httplib-dev libgmock-dev libgrpc++-dev
   libgtest-dev libnghttp2-dev libprotobuf-dev libspdlog-dev libssl-dev libtoml11-dev
-  libxxhash-dev nlohmann-json3-dev prometheus-cpp-dev
+  libxxhash-dev libzstd-dev nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc python3
 )
 test=(
-  clang libclang-rt-14-dev libmemcached-tools memcached openssl python3-h2 python3-pymemcache
-  python3-yaml systemd
+  clang faketime libcache-memcached-fast-perl libclang-rt-14-dev libmemcached-dev libmemcached-tools libnss-wrapper
+  libspymemcached-java memcached openssl php-cli php-memcached python3-h2 python3-memcache
+  python3-pylibmc python3-pymemcache python3-yaml ruby ruby-dalli spin systemd
 )
 
 want=("${build[@]}")
@@ -20,6 +21,10 @@ want=("${build[@]}")
 # The npm clients run on any Node.js from 18 on; Debian's is taken only where there is none.
 if [ "${1:-build}" = test ] && ! { command -v node && command -v npm; } >/dev/null; then
   want+=(nodejs npm)
+fi
+# Likewise any JDK from 11 on.
+if [ "${1:-build}" = test ] && ! command -v javac >/dev/null; then
+  want+=(default-jdk-headless)
 fi
 # Likewise any kubectl will do; other vendors' packages own the same path and would clash.
 if [ "${1:-build}" = test ] && ! command -v kubectl >/dev/null; then

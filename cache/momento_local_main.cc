@@ -12,6 +12,7 @@
 #include "config/products.h"
 #include "core/base/status.h"
 #include "core/process/main.h"
+#include "core/process/reload.h"
 
 namespace {
 
@@ -24,15 +25,14 @@ constexpr absl::Duration kDrain = absl::Seconds(5);
 std::string ChangeFaults(const config::MomentoLocal& base, absl::string_view words,
                          LocalServer* server) {
   config::Source source;
+  source.overrides.push_back({"local.fault_seed", absl::StrCat(base.local.fault_seed), "faults"});
   for (const absl::string_view word : absl::StrSplit(words, ' ', absl::SkipEmpty())) {
     const std::pair<std::string, std::string> pair = absl::StrSplit(word, absl::MaxSplits('=', 1));
     source.overrides.push_back({absl::StrCat("local.fault_", pair.first), pair.second, "faults"});
   }
   const auto loaded = config::Load<config::MomentoLocal>(source);
   if (!loaded.ok()) return absl::StrCat("CLIENT_ERROR ", loaded.status().message(), "\n");
-  config::Local faults = loaded->config.local;
-  faults.fault_seed = base.local.fault_seed;
-  const absl::Status status = server->SetFaults(faults);
+  const absl::Status status = server->SetFaults(loaded->config.local);
   return status.ok() ? "OK\n" : absl::StrCat("CLIENT_ERROR ", status.message(), "\n");
 }
 
@@ -50,9 +50,10 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoLocal>& start,
   RETURN_IF_ERROR(process.StartAdmin(std::move(hooks)));
   process.log()->Info("gRPC on %s; data stays in this process and ends with it", server->target());
   process.Ready();
+  core::Reload<config::MomentoLocal> reload(start, &process, {});
   return process.ServeUntilSignal(
       {.begin_drain = [&] { server->Shutdown(kDrain); }, .drained = [] { return true; },
-       .on_reload = {}});
+       .on_reload = [&] { reload.Run(); }});
 }
 
 void Metrics(core::Registry* registry) {

@@ -10,6 +10,7 @@
 #include "core/base/status.h"
 #include "core/net/server.h"
 #include "core/process/main.h"
+#include "core/process/reload.h"
 #include "proto/ping/codec.h"
 
 namespace {
@@ -26,14 +27,25 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Pingserver>& start,
                    PingServer::Create(c.server, c.listen, "ping", &pool, process.metrics(),
                                       &connections, proto::ping::Codec(), [](core::Worker&) {
                                         return std::make_unique<cache::PingService>();
-                                      }));
+                                      },
+                                      process.log(), process.sockets()));
   const core::ScopedRun run(&pool);
   RETURN_IF_ERROR(process.StartAdmin({}));
-  process.log()->Info("ping on %s:%d, %d workers", c.listen.host, server->port(), pool.size());
+  process.handover().Receive("ping", [&](core::Fd fd, std::string unread) {
+    server->Inherit(std::move(fd), std::move(unread));
+  });
+  process.log()->Info("ping on %s, %d workers", server->where(), pool.size());
   process.Ready();
-  return process.ServeUntilSignal({.begin_drain = [&] { server->BeginDrain(); },
+  core::Reload<config::Pingserver> reload(start, &process, [&](const config::Pingserver& next) {
+    connections.set_max(next.server.connections_max);
+    server->Retune(next.server);
+  });
+  return process.ServeUntilSignal({.begin_drain = [&] { server->BeginDrain(process.handover().GiveTo("ping")); },
                                    .drained = [&] { return server->live() == 0; },
-                                   .on_reload = {}});
+                                   .on_reload = [&] {
+                                     reload.Run();
+                                     (void)server->ReloadTls();  // It logs what comes of it.
+                                   }});
 }
 
 void Metrics(core::Registry* registry) {

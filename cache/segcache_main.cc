@@ -1,22 +1,30 @@
 // segcache: memcached's protocol answered by the Segcache engine in this process.
 #include <algorithm>
+#include <atomic>
+#include <utility>
 
 #include "cache/seg/cache.h"
 #include "cache/seg/metrics.h"
 #include "cache/service/memcache_service.h"
 #include "cache/service/server_numbers.h"
+#include "cache/service/sizes.h"
+#include "cache/service/warm_restart.h"
 #include "config/products.h"
+#include "core/auth/gate.h"
 #include "core/base/status.h"
 #include "core/log/klog_metrics.h"
 #include "core/net/server.h"
+#include "core/net/turn_clock.h"
+#include "core/process/core_dump.h"
 #include "core/process/main.h"
+#include "core/process/reload.h"
+#include "proto/memcache/codec.h"
 #include "proto/memcache/klog.h"
-#include "proto/memcache/text_codec.h"
 
 namespace {
 
 using Service = proto::memcache::WithKlog<cache::MemcacheService>;
-using MemcacheServer = core::Server<proto::memcache::TextCodec, Service>;
+using MemcacheServer = core::Server<proto::memcache::Codec, Service>;
 
 // Reclaims expired segments once a second, on the first worker's loop.
 class Housekeeping final : public core::Timer {
@@ -36,66 +44,112 @@ class Housekeeping final : public core::Timer {
 };
 
 proto::memcache::StatsSettings Settings(const config::Segcache& c, int workers) {
-  return {.maxbytes = c.seg.heap_size,
+  return {.maxbytes = c.seg.memory != 0 ? c.seg.memory : c.seg.heap_size,
           .maxconns = c.server.connections_max,
-          .inter = c.listen.host,
-          .verbosity = c.log.level <= config::Log::Level::kDebug ? 1u : 0u,
+          .inter = c.listen.tcp ? c.listen.host : "NULL",
+          .domain_socket = c.listen.unix_socket,
+          .umask = *config::ModeOf(c.listen.unix_mask),
+          .verbosity = cache::VerbosityOf(c.log.level),
           .evictions = c.seg.eviction != config::Seg::Eviction::kNone,
           .num_threads = static_cast<uint64_t>(workers),
           .tcp_backlog = c.server.backlog,
           .item_size_max = c.server.item_size_max,
-          .flush_enabled = true,
+          .flush_enabled = c.server.flush_all,
           .idle_timeout =
-              static_cast<uint64_t>(absl::ToInt64Seconds(c.server.idle_timeout))};
+              static_cast<uint64_t>(absl::ToInt64Seconds(c.server.idle_timeout)),
+          .tls = cache::TlsSettingsOf(c.listen.tls),
+          .auth_enabled = !c.server.auth_file.empty()};
 }
 
 absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
                           core::Process& process) {
   const config::Segcache& c = start.config;
+  // What the process before keeps in memory is there for this one once it is gone.
+  process.handover().TakeAllNow();
   const core::RealClock clock;
+  const core::TurnClock turn_clock(&clock);  // Of the requests.
   std::unique_ptr<core::CommandLog> klog;  // Outlives every reply.
-  if (c.klog.enabled()) {
+  if (!c.klog.file.empty()) {
     ASSIGN_OR_RETURN(klog, core::CommandLog::Open(c.klog, &clock));
   }
   const core::KlogMetrics klog_metrics(process.metrics(), klog.get());
+  std::unique_ptr<core::AuthGate> gate;  // Null: nobody is asked.
+  if (!c.server.auth_file.empty()) {
+    core::ForbidCoreDumps();
+    ASSIGN_OR_RETURN(gate, core::AuthGate::Open("server.auth_file", c.server.auth_file, &clock,
+                                                process.metrics(), {{"server", "memcache"}}));
+  }
   const int64_t started_ns = clock.MonotonicNs();
+  const int workers =
+      c.server.workers != 0 ? static_cast<int>(c.server.workers) : core::UsableCpus();
   ASSIGN_OR_RETURN(const std::unique_ptr<seg::Cache> engine,
-                   seg::Cache::Create(c.seg, &clock, process.metrics(), "main"));
+                   seg::Cache::Create(c.seg, &turn_clock, process.metrics(), "main",
+                                      cache::LodgingFor(c.seg, workers)));
+  cache::WarmRestart warm(c.seg, engine.get(), &process);
   core::ConnectionLimit connections(c.server.connections_max);
-  core::WorkerPool pool(static_cast<int>(c.server.workers), &clock, process.metrics());
+  core::WorkerPool pool(workers, &clock, process.metrics());
   MemcacheServer* serving = nullptr;
+  std::atomic<bool> kicks_idle{c.server.idle_timeout > absl::ZeroDuration()};
   cache::MemcacheShared shared(
-      engine.get(), &clock, process.metrics(),
+      engine.get(), &turn_clock, process.metrics(),
       {.item_bytes_max = c.server.item_size_max,
-       .flush_enabled = true,
+       .flush_enabled = c.server.flush_all,
        .settings = Settings(c, pool.size())},
       [&](proto::memcache::StatsNumbers* out) {
         cache::FillProcess(clock, started_ns, out);
-        out->threads = static_cast<uint64_t>(pool.size());
-        out->max_connections = c.server.connections_max;
+        cache::FillThreads(pool.size(), out);
+        cache::FillKlog(klog.get(), out);
+        out->max_connections = connections.max();
+        out->kicks_idle = kicks_idle.load(std::memory_order_relaxed);
+        cache::AddAuth(gate.get(), out);
         if (serving != nullptr) cache::AddNet(serving->metrics(), out);
       });
   ASSIGN_OR_RETURN(
       const std::unique_ptr<MemcacheServer> server,
       MemcacheServer::Create(
           c.server, c.listen, "memcache", &pool, process.metrics(), &connections,
-          proto::memcache::TextCodec({.item_bytes_max = c.server.item_size_max}),
-          [&](core::Worker&) { return std::make_unique<Service>(klog.get(), c.klog.sample, &shared); }));
+          proto::memcache::Codec({.item_bytes_max = c.server.item_size_max}, gate.get()),
+          [&](core::Worker&) { return std::make_unique<Service>(klog.get(), c.klog.sample, &shared); },
+          process.log(), process.sockets()));
+  process.handover().Receive("memcache", [&](core::Fd fd, std::string unread) {
+    server->Inherit(std::move(fd), std::move(unread));
+  });
   serving = server.get();
+  if (warm.flush_in_ms() >= 0) shared.FlushAfter(warm.flush_in_ms());
   shared.set_port(server->port());
   Housekeeping housekeeping(engine.get(), &pool.worker(0).loop);
   const core::ScopedRun run(&pool);
-  RETURN_IF_ERROR(process.StartAdmin({}));
-  process.log()->Info("memcache on %s:%d, %d workers, %d MB", c.listen.host, server->port(),
-                      pool.size(), c.seg.heap_size / config::kMB);
+  core::AdminHooks hooks;
+  hooks.commands["save"] = warm.SaveCommand();
+  hooks.commands["sizes"] = {
+      .help = "how many items there are of each size, in steps of 32 bytes",
+      .run = [&](absl::string_view) { return cache::SizesText(engine.get()); }};
+  RETURN_IF_ERROR(process.StartAdmin(std::move(hooks)));
+  process.log()->Info("memcache on %s, %d workers, %d MB", server->where(), pool.size(),
+                      Settings(c, pool.size()).maxbytes / config::kMB);
   process.Ready();
-  return process.ServeUntilSignal({.begin_drain = [&] { server->BeginDrain(); },
+  core::Reload<config::Segcache> reload(start, &process, [&](const config::Segcache& next) {
+    connections.set_max(next.server.connections_max);
+    kicks_idle.store(next.server.idle_timeout > absl::ZeroDuration(), std::memory_order_relaxed);
+    shared.Retune(next.server.flush_all, Settings(next, pool.size()));
+    server->Retune(next.server,
+                   [sample = next.klog.sample](Service& service) { service.set_sample(sample); });
+  });
+  const int code = process.ServeUntilSignal({.begin_drain = [&] { server->BeginDrain(process.handover().GiveTo("memcache")); },
                                    .drained = [&] { return server->live() == 0; },
                                    .on_reload = [&] {
+         reload.Run();
+         (void)server->ReloadTls();  // It logs what comes of it.
+         if (gate != nullptr) {
+           const absl::Status users = gate->Reload();
+           if (!users.ok()) process.log()->Error("%s: users stay as they are", users.message());
+         }
          if (klog == nullptr) return;
          const absl::Status status = klog->Reopen();
          if (!status.ok()) process.log()->Error("%s", status.message());
        }});
+  warm.set_flush_in_ms(shared.flush_in_ms());
+  return code;
 }
 
 void Metrics(core::Registry* registry) {
@@ -103,6 +157,7 @@ void Metrics(core::Registry* registry) {
   const cache::MemcacheMetrics memcache(registry);
   const seg::Metrics engine(registry, "main");
   const core::KlogMetrics klog(registry, nullptr);
+  const core::AuthMetrics auth(registry, {{"server", "memcache"}});
 }
 
 }  // namespace

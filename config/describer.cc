@@ -15,8 +15,9 @@ std::string Table(const std::vector<Knob>& knobs) {
   }
   std::string out;
   for (const Knob& knob : knobs) {
-    absl::StrAppendFormat(&out, "%-*s  %-*s  %-*s  %s\n", path, knob.path, type, knob.type, value,
-                          knob.default_value, knob.sentence);
+    absl::StrAppendFormat(&out, "%-*s  %-*s  %-*s  %-7s  %s\n", path, knob.path, type, knob.type,
+                          value, knob.default_value, knob.live ? "live" : "restart",
+                          knob.sentence);
   }
   return out;
 }

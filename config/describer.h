@@ -18,6 +18,7 @@ struct Knob {
   std::string type;           // "integer, 0 to 128"
   std::string default_value;  // As TOML.
   std::string sentence;
+  bool live = false;  // Taken over on SIGHUP.
 };
 
 class Describer {
@@ -30,38 +31,47 @@ class Describer {
     return std::move(describer.knobs_);
   }
 
-  void Text(absl::string_view name, std::string* v, absl::string_view sentence) {
+  void Text(absl::string_view name, std::string* v, Sentence sentence) {
     Add(name, "string", Quoted(*v), sentence);
   }
-  void Secret(absl::string_view name, std::string* v, absl::string_view sentence) {
+  void Secret(absl::string_view name, std::string* v, Sentence sentence) {
     Add(name, "secret string", v->empty() ? "\"\"" : "\"***\"", sentence);
   }
-  void Bool(absl::string_view name, bool* v, absl::string_view sentence) {
+  void Texts(absl::string_view name, std::vector<std::string>* v, Sentence sentence) {
+    Add(name, "list of strings", QuotedList(*v), sentence);
+  }
+  void Bool(absl::string_view name, bool* v, Sentence sentence) {
     Add(name, "boolean", *v ? "true" : "false", sentence);
   }
   void Int(absl::string_view name, uint32_t* v, uint32_t min, uint32_t max,
-           absl::string_view sentence) {
+           Sentence sentence) {
     Add(name, absl::StrCat("integer, ", min, " to ", max), absl::StrCat(*v), sentence);
   }
-  void Port(absl::string_view name, uint16_t* v, absl::string_view sentence) {
+  void Port(absl::string_view name, uint16_t* v, Sentence sentence) {
     Add(name, "port, 0 to 65535", absl::StrCat(*v), sentence);
   }
   void Size(absl::string_view name, uint64_t* v, uint64_t min, uint64_t max,
-            absl::string_view sentence) {
+            Sentence sentence) {
     Add(name, absl::StrCat("size, ", SpellSize(min), " to ", SpellSize(max)), Quoted(SpellSize(*v)),
         sentence);
   }
   void Duration(absl::string_view name, absl::Duration* v, absl::Duration min, absl::Duration max,
-                absl::string_view sentence) {
+                Sentence sentence) {
     Time(name, "duration", *v, min, max, sentence);
   }
   void Ttl(absl::string_view name, absl::Duration* v, absl::Duration min, absl::Duration max,
-           absl::string_view sentence) {
+           Sentence sentence) {
     Time(name, "duration or seconds", *v, min, max, sentence);
+  }
+  void DurationOr(absl::string_view name, std::optional<absl::Duration>*, absl::string_view other,
+                  absl::Duration min, absl::Duration max, Sentence sentence) {
+    const std::string text = absl::StrCat(sentence.text, "; empty means ", other);
+    Add(name, absl::StrCat("duration, ", SpellDuration(min), " to ", SpellDuration(max)), "\"\"",
+        sentence.live ? Live(text) : Sentence(absl::string_view(text)));
   }
   template <class Enum, class Spellings>
   void Choice(absl::string_view name, Enum* v, const Spellings& spellings,
-              absl::string_view sentence) {
+              Sentence sentence) {
     Add(name, absl::StrJoin(spellings, " | "), Quoted(spellings[static_cast<size_t>(*v)]),
         sentence);
   }
@@ -77,14 +87,14 @@ class Describer {
 
  private:
   void Time(absl::string_view name, absl::string_view type, absl::Duration v, absl::Duration min,
-            absl::Duration max, absl::string_view sentence) {
+            absl::Duration max, Sentence sentence) {
     Add(name, absl::StrCat(type, ", ", SpellDuration(min), " to ", SpellDuration(max)),
         Quoted(SpellDuration(v)), sentence);
   }
   void Add(absl::string_view name, std::string type, std::string default_value,
-           absl::string_view sentence) {
+           Sentence sentence) {
     knobs_.push_back({absl::StrCat(prefix_, name), std::move(type), std::move(default_value),
-                      std::string(sentence)});
+                      std::string(sentence.text), sentence.live});
   }
   template <class S>
   void Within(const std::string& step, S* section) {

@@ -16,6 +16,19 @@ struct Habits {
   absl::string_view workers;             // Knob of -t; empty: no such thing, the letter is noted.
   absl::string_view connections;         // Knob of -c; likewise.
   absl::string_view memory;              // Knob of -m; empty: the letter is not offered.
+  bool has_unix_socket = true;           // -s and -a, and -l with several addresses; in `listen`.
+  // Knobs of -b, -u, -P, -e, -Y, -I, -F, -M, -L; empty: the letter is noted, but -u, -P, -e and -Y are
+  // refused.
+  absl::string_view backlog = "server.backlog";
+  absl::string_view user = "server.user";
+  absl::string_view pid_file = "server.pid_file";
+  absl::string_view restart_file = "";
+  absl::string_view auth_file = "";
+  absl::string_view item_size = "";
+  absl::string_view flush_all = "";
+  absl::string_view eviction = "";
+  absl::string_view huge_pages = "";
+  absl::string_view idle_timeout = "server.idle_timeout";  // -o idle_timeout=SECONDS.
   bool has_local = false;                // --local is offered.
   bool needs_source = false;             // Will not start with neither a file nor --local.
   std::vector<Override> local_defaults;  // With --local, where the file is silent.
@@ -33,6 +46,9 @@ inline Habits HabitsOf<MomentoProxy>() {
           .workers = "server.workers",
           .connections = "server.connections_max",
           .memory = "",
+          .auth_file = "server.auth_file",
+          .item_size = "server.item_size_max",
+          .flush_all = "cache[0].flush_all",
           .has_local = true,
           .needs_source = true,
           .local_defaults = {{"cache[0].cache_name", "default-cache", "--local"},
@@ -47,7 +63,13 @@ inline Habits HabitsOf<Segcache>() {
           .listen = "listen",
           .workers = "server.workers",
           .connections = "server.connections_max",
-          .memory = "seg.heap_size",
+          .memory = "seg.memory",
+          .restart_file = "seg.restart_file",
+          .auth_file = "server.auth_file",
+          .item_size = "server.item_size_max",
+          .flush_all = "server.flush_all",
+          .eviction = "seg.eviction",
+          .huge_pages = "seg.huge_pages",
           .local_defaults = {},
           // Typed by hand it stands in for memcached; with a file it stands in for Pelikan's.
           .without_file_defaults = {{"listen.port", "11211", ""}}};
@@ -73,6 +95,13 @@ inline Habits HabitsOf<MomentoLocal>() {
           .workers = "",
           .connections = "",
           .memory = "seg.heap_size",
+          .has_unix_socket = false,
+          .backlog = "",
+          .user = "",
+          .pid_file = "",
+          .eviction = "seg.eviction",
+          .huge_pages = "seg.huge_pages",
+          .idle_timeout = "",
           .local_defaults = {},
           .without_file_defaults = {}};
 }

@@ -18,7 +18,7 @@ struct Klog {
   template <class V>
   void Visit(V& v) {
     v.Text("file", &file, "file to append to; empty means no command log");
-    v.Int("sample", &sample, 0, 1u << 30, "every Nth command of a worker is logged; 0 means none");
+    v.Int("sample", &sample, 0, 1u << 30, Live("every Nth command of a worker is logged; 0 means none"));
     v.Size("max_size", &max_size, 0, 1024 * kGB,
            "bytes at which the file is renamed to backup and begun anew; 0 means never");
     v.Text("backup", &backup,

@@ -34,6 +34,7 @@ struct Source {
 template <class Product>
 struct LoadResult {
   Product config;
+  Places places;  // Of what was written.
   std::vector<std::string> warnings;  // Whole lines, for the log.
 };
 
@@ -57,7 +58,7 @@ absl::Status ApplyAll(const Source& source, Node* root);
 
 // Fills a product from a tree in our keys and validates it.
 template <class Product>
-absl::StatusOr<Product> Build(const Node& root) {
+absl::StatusOr<Product> Build(const Node& root, Places* places = nullptr) {
   const std::vector<std::string> names = Names::Of<Product>();
   Product product;
   Reader reader(&root, &names);
@@ -66,6 +67,7 @@ absl::StatusOr<Product> Build(const Node& root) {
   absl::Status status = reader.status();
   if (status.ok()) status = Validate(product, reader.places());
   if (!status.ok()) return status;
+  if (places != nullptr) *places = reader.places();
   return product;
 }
 
@@ -85,7 +87,7 @@ absl::StatusOr<LoadResult<Product>> Load(const Source& source) {
   }
   absl::Status status = internal::ApplyAll(source, &root);
   if (!status.ok()) return status;
-  absl::StatusOr<Product> product = internal::Build<Product>(root);
+  absl::StatusOr<Product> product = internal::Build<Product>(root, &result.places);
   if (!product.ok()) return product.status();
   result.config = *std::move(product);
   return result;
@@ -97,7 +99,8 @@ std::string Print(const Product& product) {
   return Printer::Print(product);
 }
 
-// Every knob of a product, a line each: path, type and range, default, sentence.
+// Every knob of a product, a line each: path, type and range, default, whether a running process
+// takes it over on SIGHUP ("live") or not ("restart"), sentence.
 template <class Product>
 std::string Describe() {
   return Table(Describer::Knobs<Product>());

@@ -15,16 +15,18 @@ struct Log {
   std::string file;             // Empty: stderr.
   uint64_t max_size = 0;        // 0: the file is never rotated here.
   std::string backup;           // Empty: the file with ".old" after it.
-  uint32_t queue_lines = 4096;  // Past it the oldest waiting line is dropped and counted.
+  // Past it the oldest waiting line is dropped and counted. The queue takes 400 bytes a line, used
+  // or not.
+  uint32_t queue_lines = 512;
 
   template <class V>
   void Visit(V& v) {
-    v.Choice("level", &level, kLevels, "least severe level that is written");
-    v.Text("file", &file, "file to append to; empty means stderr");
+    v.Choice("level", &level, kLevels, Live("least severe level that is written"));
+    v.Text("file", &file, Live("file to append to; empty means stderr"));
     v.Size("max_size", &max_size, 0, 1024 * kGB,
-           "bytes at which the file is renamed to backup and begun anew; 0 means never");
+           Live("bytes at which the file is renamed to backup and begun anew; 0 means never"));
     v.Text("backup", &backup,
-           "name of the one file kept when max_size is reached; empty adds .old to file");
+           Live("name of the one file kept when max_size is reached; empty adds .old to file"));
     v.Int("queue_lines", &queue_lines, 16, 1u << 20,
           "lines that may wait for the writer before the oldest is dropped");
   }

@@ -3,7 +3,10 @@
 
 #include <array>
 
+#include "config/attempts.h"
 #include "config/knob.h"
+#include "config/overload.h"
+#include "config/server.h"
 
 namespace config {
 
@@ -11,8 +14,15 @@ namespace config {
 struct Momento {
   enum class Tls : uint8_t { kAuto, kOn, kOff };
   static constexpr std::array<absl::string_view, 3> kTls = {"auto", "on", "off"};
+  // Each includes the ones before it.
+  enum class StartupCheck : uint8_t { kOff, kPing, kKey, kCaches };
+  static constexpr std::array<absl::string_view, 4> kStartupChecks = {"off", "ping", "key",
+                                                                      "caches"};
 
   std::string api_key;            // Empty: environment variable MOMENTO_API_KEY.
+  std::string api_key_file;       // Wins over the environment.
+  // A kubelet takes up to a minute to show a changed Secret: ten seconds add little to that.
+  absl::Duration key_poll_interval = absl::Seconds(10);
   std::string endpoint;           // Empty: MOMENTO_ENDPOINT, or the key's own.
   std::string endpoint_override;  // host:port of a local server, for both planes.
   Tls tls = Tls::kAuto;
@@ -21,11 +31,21 @@ struct Momento {
   // The intervals Momento's own SDKs use; the service tolerates them.
   absl::Duration keepalive_interval = absl::Seconds(5);
   absl::Duration keepalive_timeout = absl::Seconds(1);
+  // How soon gRPC's resolver would ask again at the earliest (GRPC_ARG_DNS_MIN_TIME_BETWEEN_...).
+  absl::Duration resolve_interval = absl::Seconds(30);
+  StartupCheck startup_check = StartupCheck::kOff;
+  absl::Duration startup_timeout = absl::Seconds(10);
+  bool create_missing_caches = false;
+  bool core_dumps = false;
 
   template <class V>
   void Visit(V& v) {
     v.Secret("api_key", &api_key,
              "Momento API key (v1, v2 or legacy); empty reads MOMENTO_API_KEY");
+    v.Text("api_key_file", &api_key_file,
+           "file that holds the API key instead; a changed key is checked, then used");
+    v.Duration("key_poll_interval", &key_poll_interval, absl::Milliseconds(10), absl::Hours(1),
+               "how often key files and the time until a key expires are looked at");
     v.Text("endpoint", &endpoint,
            "Momento endpoint, needed with a v2 key; empty reads MOMENTO_ENDPOINT");
     v.Text("endpoint_override", &endpoint_override,
@@ -39,11 +59,23 @@ struct Momento {
                "how often an idle connection is pinged");
     v.Duration("keepalive_timeout", &keepalive_timeout, absl::Milliseconds(10), absl::Minutes(1),
                "how long a ping may go unanswered before the connection is replaced");
+    v.Duration("resolve_interval", &resolve_interval, absl::Milliseconds(100), absl::Hours(24),
+               "how often the service's name is looked up again; a connection to an address that two "
+               "answers in a row are without is replaced");
+    v.Choice("startup_check", &startup_check, kStartupChecks,
+             "what must work before clients are served: nothing, a ping, a read of each cache "
+             "with the key, or also the list of caches and their limits");
+    v.Duration("startup_timeout", &startup_timeout, absl::Milliseconds(10), absl::Minutes(10),
+               "how long that check may take, waiting for the service included");
+    v.Bool("create_missing_caches", &create_missing_caches,
+           "create the caches that are not there at start; checks as startup_check = \"caches\"");
+    v.Bool("core_dumps", &core_dumps,
+           "let a crash leave a core file, which holds the API key and cached values");
   }
 };
 
 // One Momento cache behind one memcache listener.
-struct Cache {
+struct Cache : Listener, Attempts, Overload {
   enum class Envelope : uint8_t { kTransparent, kFlags4, kRaw, kNonce };
   static constexpr std::array<absl::string_view, 4> kEnvelopes = {"transparent", "flags4", "raw",
                                                                   "nonce"};
@@ -58,9 +90,34 @@ struct Cache {
   enum class Batch : uint8_t { kOff, kConnection, kWorker };
   static constexpr std::array<absl::string_view, 3> kBatches = {"off", "connection", "worker"};
 
-  std::string host = "127.0.0.1";
-  uint16_t port = 11211;
+  // Kinds of call that may have a deadline of their own.
+  enum class Kind : uint8_t { kRead, kWrite, kUpdate, kControl };
+  static constexpr size_t kKinds = 4;
+
+  Cache() { port = 11211; }
+
+  // What makes it the same cache in two configurations.
+  const std::string& Name() const { return cache_name; }
+
+  // How long a call of that kind may take; of kControl without the time to connect, which a default
+  // has on top.
+  absl::Duration DeadlineOf(Kind kind) const {
+    switch (kind) {
+      case Kind::kRead: return read_deadline.value_or(deadline);
+      case Kind::kWrite: return write_deadline.value_or(deadline);
+      case Kind::kUpdate: return update_deadline.value_or(deadline);
+      case Kind::kControl: return control_deadline.value_or(deadline);
+    }
+    return deadline;
+  }
+
   std::string cache_name;
+  bool server_tls = true;
+  std::string auth_file;  // Empty: that of [server].
+  // An account of its own; empty: that of [momento].
+  std::string api_key;
+  std::string api_key_file;
+  std::string endpoint;
   absl::Duration default_ttl = absl::Hours(1);
   absl::Duration max_ttl = absl::Hours(24);  // The service's cap on on-demand caches.
   uint32_t connections = 4;                  // What Momento's own proxy opens.
@@ -74,16 +131,29 @@ struct Cache {
   uint32_t update_attempts = 16;
   Batch batch = Batch::kWorker;
   uint32_t batch_keys_max = 64;
+  bool coalesce = true;
+  uint64_t near_size = 0;  // Off.
+  absl::Duration near_staleness = absl::Seconds(1);
+  absl::Duration near_negative = absl::ZeroDuration();
+  uint64_t near_value_max = 16 * kKB;
+  absl::Duration near_stale = absl::ZeroDuration();
 
   template <class V>
   void Visit(V& v) {
-    v.Text("host", &host, "address to listen on for memcache clients");
-    v.Port("port", &port, "port to listen on; 0 picks a free one and logs it");
+    Listener::Visit(v);
     v.Text("cache_name", &cache_name, "name of the Momento cache; required");
+    v.Bool("server_tls", &server_tls,
+           "listen with the TLS of [server] if no certificate is named here");
+    v.Text("auth_file", &auth_file,
+           "file of user:password lines for this cache alone; empty means that of [server]");
+    v.Secret("api_key", &api_key, "API key for this cache alone; empty means that of [momento]");
+    v.Text("api_key_file", &api_key_file, "file that holds the API key for this cache alone");
+    v.Text("endpoint", &endpoint,
+           "Momento endpoint for this cache alone; empty means the key's own or that of [momento]");
     v.Ttl("default_ttl", &default_ttl, absl::Milliseconds(1), absl::Seconds(4294967),
-          "life of an item stored with exptime 0, which Momento cannot keep for ever");
+          Live("life of an item stored with exptime 0, which Momento cannot keep for ever"));
     v.Ttl("max_ttl", &max_ttl, absl::Milliseconds(1), absl::Hours(24 * 365 * 10),
-          "longest life the service accepts; a longer one is shortened to it and counted");
+          Live("longest life the service accepts; a longer one is shortened to it and counted"));
     v.Int("connections", &connections, 1, 1024,
           "connections to the service, spread over the workers; each has at least one");
     v.Choice("envelope", &envelope, kEnvelopes, "how flags travel with a value");
@@ -92,18 +162,33 @@ struct Cache {
              "exact sends every write through the conditional calls; plain uses Set and suits "
              "caches that only get, set and delete");
     v.Choice("get_error", &get_error, kGetErrors,
-             "what a get answers when the backend fails: a miss or SERVER_ERROR");
+             Live("what a get answers when the backend fails: a miss or SERVER_ERROR"));
     v.Choice("delete", &delete_reply, kDeleteReplies,
-             "exact asks whether the key existed, fast always answers DELETED");
-    v.Bool("flush_all", &flush_all, "let clients flush the whole Momento cache");
+             Live("exact asks whether the key existed, fast always answers DELETED"));
+    v.Bool("flush_all", &flush_all, Live("let clients flush the whole Momento cache"));
     v.Duration("deadline", &deadline, absl::Milliseconds(1), absl::Minutes(10),
-               "how long the backend may take for one command");
+               Live("how long the backend may take for one command"));
+    Attempts::Visit(v);
     v.Int("update_attempts", &update_attempts, 1, 1000,
-          "rounds of read and conditional write before incr, decr, append or prepend gives up");
+          Live("rounds of read and conditional write before incr, decr, append or prepend gives up"));
     v.Choice("batch", &batch, kBatches,
-             "which gets that arrive together share one GetBatch call: none, those of one "
-             "connection, or all of a worker's turn");
-    v.Int("batch_keys_max", &batch_keys_max, 2, 1000, "keys in one GetBatch call");
+             Live("which gets, and which sets with writes plain, that arrive together share one GetBatch "
+             "or SetBatch call: none, those of one connection, or all of a worker's turn"));
+    v.Int("batch_keys_max", &batch_keys_max, 2, 1000, Live("keys in one GetBatch or SetBatch call"));
+    v.Bool("coalesce", &coalesce,
+           Live("let gets of one key on a worker share a call; with reads consistent only one that has "
+           "not left yet"));
+    v.Size("near_size", &near_size, 0, 1024 * kGB,
+           "bytes of the near cache, copies of items in this process; 0 is off, else 256KB at least");
+    v.Duration("near_staleness", &near_staleness, absl::Milliseconds(1), absl::Hours(24),
+               Live("how long a copy may be answered from, whatever others write meanwhile"));
+    v.Duration("near_negative", &near_negative, absl::ZeroDuration(), absl::Hours(24),
+               Live("how long a miss may be answered likewise; 0s asks each time"));
+    v.Size("near_value_max", &near_value_max, 0, 8 * kMB, Live("longest value that is copied"));
+    v.Duration("near_stale", &near_stale, absl::ZeroDuration(), absl::Hours(24),
+               "while the backend fails, how long past near_staleness a copy may be answered from, "
+               "if the life of its item is known and has not ended; 0s is never");
+    Overload::Visit(v);
   }
 };
 

@@ -21,6 +21,7 @@ class Names {
 
   void Text(absl::string_view name, std::string*, absl::string_view) { Add(name); }
   void Secret(absl::string_view name, std::string*, absl::string_view) { Add(name); }
+  void Texts(absl::string_view name, std::vector<std::string>*, absl::string_view) { Add(name); }
   void Bool(absl::string_view name, bool*, absl::string_view) { Add(name); }
   void Port(absl::string_view name, uint16_t*, absl::string_view) { Add(name); }
   void Int(absl::string_view name, uint32_t*, uint32_t, uint32_t, absl::string_view) { Add(name); }
@@ -31,6 +32,10 @@ class Names {
   }
   void Ttl(absl::string_view name, absl::Duration*, absl::Duration, absl::Duration,
            absl::string_view) {
+    Add(name);
+  }
+  void DurationOr(absl::string_view name, std::optional<absl::Duration>*, absl::string_view,
+                  absl::Duration, absl::Duration, absl::string_view) {
     Add(name);
   }
   template <class Enum, class Spellings>

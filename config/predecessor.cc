@@ -25,8 +25,7 @@ constexpr std::array<absl::string_view, 7> kCacheKeys = {
 // Keys that were read and then not looked at, or whose machinery is not here.
 constexpr std::array<absl::string_view, 6> kAdminKeys = {"timeout", "nevent",   "tw_tick",
                                                          "tw_cap",  "tw_ntick", "use_tls"};
-constexpr std::array<absl::string_view, 4> kNearCacheKeys = {
-    "memory_cache_bytes", "memory_cache_ttl_seconds", "buffer_size", "primary_endpoint"};
+constexpr std::array<absl::string_view, 2> kIdleCacheKeys = {"buffer_size", "primary_endpoint"};
 constexpr std::array<absl::string_view, 3> kDebugKeys = {
     "log_single_message_size", "log_rotation_interval", "log_max_keep_files"};
 constexpr std::array<absl::string_view, 3> kKlogKeys = {"queue_depth", "single_message_size",
@@ -38,6 +37,7 @@ constexpr std::array<absl::string_view, 8> kKlogAllKeys = {
     "max_keep_files", "queue_depth", "single_message_size", "sample"};
 constexpr int64_t kLogBytesMax = kGB;  // log_max_size, where a file did not say.
 constexpr int64_t kQueueLinesMin = 16, kQueueLinesMax = 1 << 20;  // config::Log, config::Klog.
+constexpr int64_t kNearBytesMin = 256 * kKB, kNearSecondsMax = 24 * 3600;  // config::Cache.
 constexpr std::array<absl::string_view, 2> kPollKeys = {"timeout", "nevent"};
 
 // One rewrite of one file.
@@ -68,6 +68,7 @@ class Modernizer {
   absl::Status CacheEntry(const std::string& path, Node* cache);
   absl::Status Flags(const std::string& path, Node* cache);
   absl::Status Protocol(const std::string& path, Node* cache);
+  void NearCache(const std::string& path, Node* cache);
   void LiftMaxTtl(const std::string& path, Node* cache);
   void Warn(const Place& place, absl::string_view path, absl::string_view what) {
     warnings_->push_back(std::string(Complaint(place, path, what).message()));
@@ -269,6 +270,30 @@ void Modernizer::LiftMaxTtl(const std::string& path, Node* cache) {
   cache->Put("max_ttl", std::move(max));
 }
 
+// Any size was fine there, and any number of seconds.
+void Modernizer::NearCache(const std::string& path, Node* cache) {
+  const auto move = [&](absl::string_view from, absl::string_view to, int64_t least, int64_t most) {
+    if (cache->Find(from) == nullptr) return;
+    Node value = cache->Take(from);
+    value.spelled = absl::StrCat(path, ".", from);
+    if (cache->Find(to) != nullptr) {
+      return Warn(value.place, value.spelled, absl::StrCat("ignored, ", to, " is set"));
+    }
+    if (value.kind == Kind::kInteger && value.integer > 0) {
+      const int64_t fit = std::clamp(value.integer, least, most);
+      if (fit != value.integer) Warn(value.place, value.spelled, absl::StrCat("taken as ", fit));
+      value.integer = fit;
+    }
+    cache->Put(to, std::move(value));
+  };
+  move("memory_cache_bytes", "near_size", kNearBytesMin, INT64_MAX);
+  move("memory_cache_ttl_seconds", "near_staleness", 1, kNearSecondsMax);
+  Node* staleness = cache->Find("near_staleness");
+  if (staleness == nullptr || staleness->kind != Kind::kInteger || staleness->spelled.empty()) return;
+  staleness->kind = Kind::kString;
+  staleness->text = absl::StrCat(staleness->integer, "s");
+}
+
 absl::Status Modernizer::CacheEntry(const std::string& path, Node* cache) {
   if (cache->kind != Kind::kTable) return absl::OkStatus();  // The reader refuses it.
   if (const Node* count = cache->Find("connection_count")) {
@@ -284,7 +309,8 @@ absl::Status Modernizer::CacheEntry(const std::string& path, Node* cache) {
   if (absl::Status status = Protocol(path, cache); !status.ok()) return status;
   if (absl::Status status = Flags(path, cache); !status.ok()) return status;
   LiftMaxTtl(path, cache);
-  Drop(cache, path, kNearCacheKeys, "ignored: has no counterpart here yet");
+  NearCache(path, cache);
+  Drop(cache, path, kIdleCacheKeys, "ignored: has no counterpart here yet");
   return absl::OkStatus();
 }
 

@@ -10,6 +10,8 @@
 //   [[cache]] connection_count    -> connections
 //   [[cache]] flags               -> envelope: true (the default) is "flags4", false is "raw"
 //   [[cache]] protocol            "memcache"; anything else is refused
+//   [[cache]] memory_cache_bytes  -> near_size, 256KB at least
+//   [[cache]] memory_cache_ttl_seconds -> near_staleness
 //   [debug] log_level, log_file, log_queue_depth -> log.level, log.file, log.queue_lines
 //   [debug] log_max_size, log_backup             -> log.max_size (1GB when not given), log.backup
 //   [klog] queue_depth            -> queue_lines
@@ -18,8 +20,7 @@
 //
 // Queue depths are brought into our range.
 // and `envelope`, `connections`, ... win where a file has both. That the style was seen is itself a
-// warning, because it decides how values are stored. Keys with nothing behind them (the in-memory
-// cache, sizes of message buffers, a number of old logs to keep, poll sizes) are accepted with a
+// warning, because it decides how values are stored. Keys with nothing behind them (sizes of message buffers, a number of old logs to keep, poll sizes) are accepted with a
 // warning each.
 //
 // Files of segcache and pingserver: [server] host, port -> listen; [worker] threads ->

@@ -1,6 +1,7 @@
 #include "config/printer.h"
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace config {
 
@@ -18,6 +19,11 @@ std::string Quoted(absl::string_view text) {
     }
   }
   return out + "\"";
+}
+
+std::string QuotedList(const std::vector<std::string>& texts) {
+  const auto quote = [](std::string* out, const std::string& text) { *out += Quoted(text); };
+  return absl::StrCat("[", absl::StrJoin(texts, ", ", quote), "]");
 }
 
 }  // namespace config

@@ -13,6 +13,8 @@ namespace config {
 
 // `text` as a TOML basic string, quotes included.
 std::string Quoted(absl::string_view text);
+// Several as a TOML array.
+std::string QuotedList(const std::vector<std::string>& texts);
 
 class Printer {
  public:
@@ -27,6 +29,9 @@ class Printer {
   void Text(absl::string_view name, std::string* v, absl::string_view) { Line(name, Quoted(*v)); }
   void Secret(absl::string_view name, std::string* v, absl::string_view) {
     Line(name, v->empty() ? "\"\"" : "\"***\"");
+  }
+  void Texts(absl::string_view name, std::vector<std::string>* v, absl::string_view) {
+    Line(name, QuotedList(*v));
   }
   void Bool(absl::string_view name, bool* v, absl::string_view) {
     Line(name, *v ? "true" : "false");
@@ -47,6 +52,10 @@ class Printer {
   void Ttl(absl::string_view name, absl::Duration* v, absl::Duration, absl::Duration,
            absl::string_view) {
     Line(name, Quoted(SpellDuration(*v)));
+  }
+  void DurationOr(absl::string_view name, std::optional<absl::Duration>* v, absl::string_view,
+                  absl::Duration, absl::Duration, absl::string_view) {
+    Line(name, Quoted(v->has_value() ? SpellDuration(**v) : ""));
   }
   template <class Enum, class Spellings>
   void Choice(absl::string_view name, Enum* v, const Spellings& spellings, absl::string_view) {

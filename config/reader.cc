@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "config/names.h"
 #include "config/units.h"
 
@@ -116,6 +117,25 @@ void Reader::Secret(absl::string_view name, std::string* out, absl::string_view)
   *out = node->text;
 }
 
+void Reader::Texts(absl::string_view name, std::vector<std::string>* out, absl::string_view) {
+  const Node* node = Take(name);
+  if (node == nullptr) return;
+  std::vector<std::string> texts;
+  if (IsText(*node)) {
+    texts = absl::StrSplit(node->text, ',', absl::SkipEmpty());
+  } else if (node->kind == Kind::kArray) {
+    for (const Node& item : node->items) {
+      if (!IsText(item)) {
+        return Refuse(name, item, absl::StrCat("expected a list of strings, got in it ", Found(item)));
+      }
+      texts.push_back(item.text);
+    }
+  } else {
+    return Refuse(name, *node, absl::StrCat("expected a list of strings, got ", Found(*node)));
+  }
+  *out = std::move(texts);
+}
+
 void Reader::Bool(absl::string_view name, bool* out, absl::string_view) {
   const Node* node = Take(name);
   if (node == nullptr) return;
@@ -189,26 +209,41 @@ void Reader::Ttl(absl::string_view name, absl::Duration* out, absl::Duration min
   Time(name, out, min, max, true);
 }
 
-void Reader::Time(absl::string_view name, absl::Duration* out, absl::Duration min,
+void Reader::DurationOr(absl::string_view name, std::optional<absl::Duration>* out,
+                        absl::string_view, absl::Duration min, absl::Duration max,
+                        absl::string_view) {
+  const Node* node = table_->Find(name);
+  if (node != nullptr && IsText(*node) && node->text.empty()) {
+    Take(name);
+    out->reset();
+    return;
+  }
+  absl::Duration value;
+  if (Time(name, &value, min, max, false)) *out = value;
+}
+
+bool Reader::Time(absl::string_view name, absl::Duration* out, absl::Duration min,
                   absl::Duration max, bool plain_seconds) {
   const Node* node = Take(name);
-  if (node == nullptr) return;
+  if (node == nullptr) return false;
   std::optional<absl::Duration> value;
   const std::optional<int64_t> integer = AsInteger(*node);
   // Zero is the same in every unit.
   if (integer && *integer >= 0 && (plain_seconds || *integer == 0)) value = absl::Seconds(*integer);
   if (!value && IsText(*node)) value = ParseDuration(node->text);
   if (!value) {
-    return Refuse(
-        name, *node,
-        absl::StrCat("expected a duration such as \"200ms\"",
-                     plain_seconds ? " or a number of seconds" : "", ", got ", Found(*node)));
+    Refuse(name, *node,
+           absl::StrCat("expected a duration such as \"200ms\"",
+                        plain_seconds ? " or a number of seconds" : "", ", got ", Found(*node)));
+    return false;
   }
   if (*value < min || *value > max) {
-    return Refuse(name, *node,
-                  OutOfRange(SpellDuration(*value), SpellDuration(min), SpellDuration(max)));
+    Refuse(name, *node,
+           OutOfRange(SpellDuration(*value), SpellDuration(min), SpellDuration(max)));
+    return false;
   }
   *out = *value;
+  return true;
 }
 
 const Node* Reader::Take(absl::string_view name) {
@@ -276,7 +311,9 @@ void Reader::Refuse(absl::string_view name, const Node& node, absl::string_view 
 void Reader::RefuseUnknown() {
   for (const auto& [name, child] : table_->children) {
     if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
-    const bool section = child.kind == Kind::kTable || child.kind == Kind::kArray;
+    const bool section = child.kind == Kind::kTable ||
+                         (child.kind == Kind::kArray && !child.items.empty() &&
+                          child.items[0].kind == Kind::kTable);
     std::string what = section ? "unknown section" : "unknown key";
     const std::string near = Nearest(name, known_, *everywhere_);
     if (!near.empty()) {

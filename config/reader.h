@@ -48,6 +48,7 @@ class Reader {
 
   void Text(absl::string_view name, std::string* out, absl::string_view);
   void Secret(absl::string_view name, std::string* out, absl::string_view);
+  void Texts(absl::string_view name, std::vector<std::string>* out, absl::string_view);
   void Bool(absl::string_view name, bool* out, absl::string_view);
   void Int(absl::string_view name, uint32_t* out, uint32_t min, uint32_t max, absl::string_view);
   void Port(absl::string_view name, uint16_t* out, absl::string_view);
@@ -56,6 +57,8 @@ class Reader {
                 absl::string_view);
   void Ttl(absl::string_view name, absl::Duration* out, absl::Duration min, absl::Duration max,
            absl::string_view);
+  void DurationOr(absl::string_view name, std::optional<absl::Duration>* out, absl::string_view,
+                  absl::Duration min, absl::Duration max, absl::string_view);
 
   template <class Enum, class Spellings>
   void Choice(absl::string_view name, Enum* out, const Spellings& spellings, absl::string_view) {
@@ -102,7 +105,8 @@ class Reader {
   bool IsTable(const std::string& step, const Node& node);
   std::optional<size_t> Pick(absl::string_view name, absl::Span<const absl::string_view> from);
   std::optional<absl::string_view> String(absl::string_view name, absl::string_view expected);
-  void Time(absl::string_view name, absl::Duration* out, absl::Duration min, absl::Duration max,
+  // False when it was not given, or refused.
+  bool Time(absl::string_view name, absl::Duration* out, absl::Duration min, absl::Duration max,
             bool plain_seconds);
   void Refuse(absl::string_view name, const Node& node, absl::string_view what);
   void RefuseUnknown();

@@ -8,7 +8,7 @@
 namespace config {
 
 // The first contradiction, as "place: path: what", or OK. Touches the file system only to see
-// whether named files can be read.
+// whether named files can be read, and how much memory there is.
 absl::Status Validate(const MomentoProxy& proxy, const Places& places);
 absl::Status Validate(const Segcache& segcache, const Places& places);
 absl::Status Validate(const Pingserver& pingserver, const Places& places);

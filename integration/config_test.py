@@ -10,7 +10,11 @@ from knobs_runtime import *  # noqa: E402,F401,F403
 from knobs_cache import *  # noqa: E402,F401,F403
 from knobs_local import *  # noqa: E402,F401,F403
 from startup import *  # noqa: E402,F401,F403
+import credentials_test  # noqa: E402,F401  Shows its knobs; run_all.sh runs it by itself.
+import handover_test  # noqa: E402,F401  Shows its knob; run_all.sh runs it by itself.
 import klog_test  # noqa: E402,F401  Shows its knobs; run_all.sh runs it by itself.
+import tls_test  # noqa: E402,F401  Shows its knobs; run_all.sh runs it by itself.
+import overload_test  # noqa: E402,F401  Likewise.
 
 
 def test_every_knob_is_shown_and_no_other():

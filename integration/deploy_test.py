@@ -380,29 +380,58 @@ def resources_are_bounded(objects):
         assert "memory" in container["resources"]["limits"]
 
 
-def key_comes_from_secret(objects):
-    variables = {v["name"]: v for v in sidecar(objects)["env"]}
-    example = yaml.safe_load((DEPLOY / "kubernetes/secret.example.yaml").read_text())
-    for name in ("MOMENTO_API_KEY", "MOMENTO_ENDPOINT"):
-        assert "value" not in variables[name], f"{name} in plain text"
-        reference = variables[name]["valueFrom"]["secretKeyRef"]
-        assert reference["name"] == example["metadata"]["name"], f"{name}: {reference}"
-        assert reference["key"] in example["stringData"], f"{name}: {reference}"
-        assert not reference.get("optional")
-    assert all("secret" not in volume for volume in pod(objects)["volumes"])
+def volume(objects, name):
+    [found] = [v for v in pod(objects)["volumes"] if v["name"] == name]
+    return found
+
+
+def mount(objects, name):
+    [found] = [m for m in sidecar(objects)["volumeMounts"] if m["name"] == name]
+    return found
+
+
+def example_secret():
+    return yaml.safe_load((DEPLOY / "kubernetes/secret.example.yaml").read_text())
+
+
+def endpoint_comes_from_secret(objects):
+    variables = sidecar(objects)["env"]
+    assert [v["name"] for v in variables] == ["MOMENTO_ENDPOINT"], variables
+    variable = variables[0]
+    assert "value" not in variable, variable
+    reference = variable["valueFrom"]["secretKeyRef"]
+    assert reference["name"] == example_secret()["metadata"]["name"], reference
+    assert reference["key"] in example_secret()["stringData"], reference
+    assert not reference.get("optional")
+
+
+def key_is_a_file_of_the_secret(objects):
+    """In a file that follows the Secret, which only the proxy's own group can read."""
+    secret = volume(objects, "key")["secret"]
+    assert secret["secretName"] == example_secret()["metadata"]["name"], secret
+    assert not secret.get("optional")
+    [item] = secret["items"]
+    assert item["key"] in example_secret()["stringData"], item
+    assert secret["defaultMode"] == 0o440, "others may read it"
+    assert pod(objects)["securityContext"]["fsGroup"] == NONROOT, "the proxy may not"
+    there = mount(objects, "key")
+    assert there["readOnly"] is True and "subPath" not in there, "a subPath is never updated"
+    file = f"momento.api_key_file={there['mountPath']}/{item['path']}"
+    assert file in settings(objects), f"not told {file}"
+    assert all("key" not in {m["name"] for m in c.get("volumeMounts", [])}
+               for c in pod(objects)["containers"]), "the application sees the key"
 
 
 def config_is_the_sample(objects):
     made = kind(objects, "ConfigMap")
     assert made["data"] == {"momento_proxy.toml": CONFIG}, "not deploy/momento_proxy.toml"
-    [volume] = pod(objects)["volumes"]
-    assert volume["configMap"]["name"] == made["metadata"]["name"], "mounts another ConfigMap"
+    assert volume(objects, "config")["configMap"]["name"] == made["metadata"]["name"], "mounts another ConfigMap"
     assert made["metadata"]["name"] != "momento-proxy", "no hash: a new file would not roll pods"
-    [mount] = sidecar(objects)["volumeMounts"]
-    assert mount["name"] == volume["name"] and mount["readOnly"] is True
+    there = mount(objects, "config")
+    assert there["readOnly"] is True
     arguments = sidecar(objects)["args"]
     path = arguments[arguments.index("--config") + 1]
-    assert path == f"{mount['mountPath']}/momento_proxy.toml", path
+    assert path == f"{there['mountPath']}/momento_proxy.toml", path
 
 
 def grace_exceeds_drain(objects):
@@ -441,11 +470,14 @@ def kubernetes():
         arguments = sidecar(objects)["args"]
         arguments[arguments.index("admin.http_host=0.0.0.0")] = "admin.http_host=127.0.0.1"
 
-    def key_variable(objects):
+    def variable(objects):
         return sidecar(objects)["env"][0]
 
-    def key_reference(objects):
-        return key_variable(objects)["valueFrom"]["secretKeyRef"]
+    def reference(objects):
+        return variable(objects)["valueFrom"]["secretKeyRef"]
+
+    def secret(objects):
+        return volume(objects, "key")["secret"]
 
     def startup_get(objects):
         return sidecar(objects)["startupProbe"]["httpGet"]
@@ -468,13 +500,22 @@ def kubernetes():
           drop(pod, "automountServiceAccountToken"), drop(application, "securityContext")]),
         ("resources are bounded", resources_are_bounded,
          [drop(lambda o: sidecar(o)["resources"], "limits"), drop(application, "resources")]),
-        ("the key comes from the Secret", key_comes_from_secret,
-         [put(key_variable, value="key"), put(key_reference, name="other"),
-          put(key_reference, key="other"), put(key_reference, optional=True)]),
+        ("the endpoint comes from the Secret", endpoint_comes_from_secret,
+         [put(variable, value="e"), put(reference, name="other"), put(reference, key="other"),
+          put(reference, optional=True),
+          lambda o: sidecar(o)["env"].append({"name": "MOMENTO_API_KEY", "value": "k"})]),
+        ("the key is a file of the Secret", key_is_a_file_of_the_secret,
+         [put(secret, secretName="other"), put(secret, optional=True),
+          put(secret, defaultMode=0o444), put(lambda o: secret(o)["items"][0], key="other"),
+          put(lambda o: secret(o)["items"][0], path="other"), drop(
+              lambda o: pod(o)["securityContext"], "fsGroup"),
+          put(lambda o: mount(o, "key"), subPath="api-key"),
+          put(lambda o: mount(o, "key"), mountPath="/other"),
+          put(application, volumeMounts=[{"name": "key", "mountPath": "/key"}])]),
         ("the ConfigMap is deploy/momento_proxy.toml", config_is_the_sample,
          [put(config_map, data={"momento_proxy.toml": CONFIG + "\n"}),
           put(lambda o: config_map(o)["metadata"], name="momento-proxy-other"),
-          put(lambda o: sidecar(o)["volumeMounts"][0], mountPath="/etc")]),
+          put(lambda o: mount(o, "config"), mountPath="/etc")]),
         ("the grace period exceeds the drain", grace_exceeds_drain,
          [put(pod, terminationGracePeriodSeconds=10),
           drop(pod, "terminationGracePeriodSeconds")]),
@@ -629,8 +670,10 @@ def config():
         return
     check("config: momento_proxy --check accepts it", config_is_accepted)
     for setting in settings(rendered()):
+        # The pod's mount is not here: a file that is stands in for it.
+        here = re.sub(r"^(momento.api_key_file)=.*", rf"\1={os.devnull}", setting)
         check(f"config: momento_proxy --check accepts it with {setting}", config_is_accepted,
-              "--set", setting)
+              "--set", here)
     check("config: momento_proxy --check refuses a misspelt copy", misspelt_config_is_refused)
 
 

@@ -178,10 +178,12 @@ class Commands:
     def line(self, words):
         rng = self.rng
         if rng.random() < 0.03:  # A word too many, or one too few.
-            store = words[0] in STORES  # No word may take the place of the count of bytes.
+            store = words[0] in STORES
             if store or rng.random() < 0.5:
-                words.insert(rng.randrange(int(store), len(words) + 1),
-                             rng.choice([b"x", b"noreply"]))
+                # The count of bytes may be taken by an exptime of 0 that was before it, not by another
+                # word: memcached would wait for that many bytes.
+                first = 0 if not store else 1 if words[3:4] == [b"0"] else min(5, len(words))
+                words.insert(rng.randrange(first, len(words) + 1), rng.choice([b"x", b"noreply"]))
             else:
                 words.pop(rng.randrange(len(words)))
         text = b" ".join(words)

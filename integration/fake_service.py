@@ -2,6 +2,7 @@
 
 It is what momento_local cannot be: a witness of what travels, and a server that breaks promises.
 """
+import contextlib
 import socket
 import ssl
 import struct
@@ -11,6 +12,7 @@ import time
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 
 UNIMPLEMENTED = 12
 
@@ -32,15 +34,19 @@ class FakeService:
 
     `mute`: nothing more is sent, PINGs stay unanswered.
     `silent`: connections are accepted and never read.
+    `retires_after`: calls of one connection until it says GOAWAY; what was sent too late for that is
+    counted in `refused` and not looked at.
     """
 
-    def __init__(self, answer=lambda call: UNIMPLEMENTED, tls=None, silent=False):
+    def __init__(self, answer=lambda call: UNIMPLEMENTED, tls=None, silent=False,
+                 retires_after=None, address="127.0.0.1", port=0):
+        self.retires_after, self.retired, self.refused = retires_after, 0, 0
         self.answer, self.tls, self.silent, self.mute = answer, tls, silent, False
         self.calls, self.ping_times, self.connections, self.open = [], [], 0, 0
         self.handshake_faults, self.server_names = [], []
         self.lock = threading.Lock()
         self.sockets = []
-        self.listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.listening = socket.create_server((address, port), backlog=64)
         self.port = self.listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -94,7 +100,9 @@ class FakeService:
         talk.initiate_connection()
         peer.sendall(talk.data_to_send())
         calls = {}
+        served, last = 0, None  # `last`: the stream that a GOAWAY named.
         while data := peer.recv(65536):
+            goaway = b""
             for event in talk.receive_data(data):
                 if isinstance(event, h2.events.RequestReceived):
                     calls[event.stream_id] = Call(dict(event.headers))
@@ -102,12 +110,23 @@ class FakeService:
                     calls[event.stream_id].body += event.data
                     talk.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 elif isinstance(event, h2.events.StreamEnded):
-                    self._reply(talk, event.stream_id, calls.pop(event.stream_id))
+                    if last is not None and event.stream_id > last:
+                        self.refused += 1
+                        continue
+                    # A client may give a call up before it is answered.
+                    with contextlib.suppress(h2.exceptions.StreamClosedError):
+                        self._reply(talk, event.stream_id, calls.pop(event.stream_id))
+                    served += 1
+                    if served == self.retires_after:
+                        last = event.stream_id
+                        self.retired += 1
+                        # RFC 9113, section 6.8.
+                        goaway = struct.pack(">BHBBIII", 0, 8, 7, 0, 0, last, 0)
                 elif isinstance(event, h2.events.PingReceived):
                     self.ping_times.append(time.monotonic())
             out = talk.data_to_send()
             if not self.mute:
-                peer.sendall(out)
+                peer.sendall(out + goaway)
 
     def _reply(self, talk, stream, call):
         self.calls.append(call)

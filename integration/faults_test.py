@@ -17,7 +17,10 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import Client, eventually, free_port, main, product, wait_port  # noqa: E402
+from descriptors import exhaust_descriptors  # noqa: E402
+from fake_service import FakeService, field  # noqa: E402
+from harness import (Client, eventually, free_port, main, pause, product,  # noqa: E402
+                     wait_port)
 
 
 @contextlib.contextmanager
@@ -28,7 +31,9 @@ def proxy_on(backend_port, cache="c", extra="", flags=(), env=None):
         config.write(f'[momento]\nendpoint_override = "127.0.0.1:{backend_port}"\n'
                      f'[[cache]]\nport = {port}\ncache_name = "{cache}"\n{extra}\n')
         config.flush()
-        with product("momento_proxy", config.name, *flags, env=env) as proxy:
+        # Or only root could count the proxy's descriptors.
+        with product("momento_proxy", config.name, "--set", "momento.core_dumps=true", *flags,
+                     env=env) as proxy:
             wait_port(port)
             yield proxy, port
 
@@ -114,7 +119,7 @@ def test_a_frozen_backend_hangs_nobody():
             proxy_on(backend, extra='deadline = "500ms"') as (_, port):
         client = Client(port)
         assert client.set(b"k", b"v") == b"STORED"
-        server.process.send_signal(signal.SIGSTOP)
+        pause(server)
         assert_server_error(client.set(b"k", b"w"))
         assert client.get(b"k") is None
         server.process.send_signal(signal.SIGCONT)
@@ -466,6 +471,77 @@ def test_counters_are_exact_across_proxies():
         for thread in threads:
             thread.join()
         assert Client(a).get(b"n") == (0, b"800")
+
+
+def test_goaway_in_the_middle_of_traffic_is_not_noticed():
+    """Every call is answered, or sent again over another connection if it came too late."""
+    def answer(call):
+        return b"\x08\x02" + field(2, b"v") if call.path.endswith("/Get") else b"\x08\x01"
+    with FakeService(answer, retires_after=200) as fake, \
+            proxy_on(fake.port, extra='batch = "off"\nwrites = "plain"\nget_error = "error"\n'
+                     'deadline = "10s"') as (proxy, port):
+        faults = []
+
+        def one_client(number):
+            try:
+                client = Client(port, timeout=30)
+                for _ in range(20):
+                    keys = [b"k%d" % (number * 100 + i) for i in range(20)]
+                    client.say(b"".join(b"set %s 0 60 1\r\nv\r\nget %s\r\n" % (k, k) for k in keys))
+                    for k in keys:
+                        assert client.hear_line() == b"STORED"
+                        assert client.hear_until(b"END\r\n") == b"VALUE %s 0 1\r\nv\r\nEND\r\n" % k
+            except Exception as error:  # noqa: BLE001 - reported by the main thread
+                faults.append(error)
+        threads = [threading.Thread(target=one_client, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not faults, faults
+        assert fake.retired >= 4, fake.retired
+        assert len(fake.calls) == 4 * 20 * 20 * 2, "each call is carried out once"
+        assert proxy.process.poll() is None
+
+
+def test_descriptors_run_out_and_come_back():
+    def works(client):
+        assert client.set(b"k", b"v") == b"STORED"
+        assert client.get(b"k") == (0, b"v")
+    with local() as (_, backend), proxy_on(backend) as (proxy, port):
+        exhaust_descriptors(proxy, port, works)
+
+
+def test_a_drain_waits_for_the_rest_of_a_command():
+    with local() as (_, backend), proxy_on(backend) as (proxy, port):
+        value, line, idle = Client(port), Client(port), Client(port)
+        assert idle.ask(b"version").startswith(b"VERSION")
+        value.say(b"set k 0 60 5\r\nhel")
+        line.say(b"get k\r\nget ")
+        assert line.hear_line() == b"END"
+        time.sleep(0.3)
+        proxy.process.send_signal(signal.SIGTERM)
+        assert idle.hear_end() == b""
+        value.say(b"lo\r\n")
+        assert value.hear_end() == b"STORED\r\n"
+        line.say(b"k\r\n")
+        assert line.hear_end() == b"VALUE k 0 5\r\nhello\r\nEND\r\n"
+        assert proxy.process.wait(10) == 0
+
+
+def test_a_drain_does_not_wait_for_ever_for_the_rest_of_a_command():
+    with local() as (_, backend), \
+            proxy_on(backend, flags=("--set", "server.drain_timeout=500ms")) as (proxy, port):
+        clients = [Client(port) for _ in range(3)]
+        clients[0].say(b"set k 0 60 5\r\nhel")
+        clients[1].say(b"get ")
+        clients[2].say(b"set k 0 60 1000000\r\n" + b"x" * 500_000)
+        time.sleep(0.3)
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.process.wait(8) == 0, proxy.log()
+        assert [client.hear_end() for client in clients] == [b""] * 3
+        with proxy_on(backend) as (_, other):
+            assert Client(other).get(b"k") is None, "half a value is no value"
 
 
 def test_no_product_left_a_core_behind():

@@ -171,6 +171,17 @@ def eventually(condition, seconds=10, what="condition"):
     raise AssertionError(f"never: {what}")
 
 
+def pause(running):
+    """Stops the process; returns when every thread stands still. SIGCONT ends it."""
+    folder = f"/proc/{running.process.pid}/task"
+
+    def states():
+        return {open(f"{folder}/{task}/stat").read().rsplit(") ", 1)[1][0]
+                for task in os.listdir(folder)}
+    running.process.send_signal(signal.SIGSTOP)
+    eventually(lambda: states() == {"T"}, what="a stopped process")
+
+
 def main(names):
     passed = failed = 0
     chosen = sys.argv[2:]

@@ -9,13 +9,12 @@ config_test.py compares what was said with what --describe-config prints.
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import tempfile
 import urllib.error
 import urllib.request
 
-from harness import BIN, Client, eventually, product
+from harness import BIN, Client, eventually, pause, product
 
 FRONTS = ("momento_proxy", "segcache", "pingserver")
 MEMCACHES = ("momento_proxy", "segcache")
@@ -75,17 +74,6 @@ def ready(running):
 def threads_of(running):
     folder = f"/proc/{running.process.pid}/task"
     return sorted(open(f"{folder}/{task}/comm").read().strip() for task in os.listdir(folder))
-
-
-def pause(running):
-    """Stops the process; returns when every thread stands still. SIGCONT ends it."""
-    folder = f"/proc/{running.process.pid}/task"
-
-    def states():
-        return {open(f"{folder}/{task}/stat").read().rsplit(") ", 1)[1][0]
-                for task in os.listdir(folder)}
-    running.process.send_signal(signal.SIGSTOP)
-    eventually(lambda: states() == {"T"}, what="a stopped process")
 
 
 def page(running, path):

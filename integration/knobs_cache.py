@@ -11,8 +11,8 @@ import time
 
 from fake_service import UNIMPLEMENTED, FakeService, field
 from harness import eventually, product
-from knobs import (client_of, local, page, pause, port_of, proxy_to, ready, run, sets, shows,
-                   total)
+from knobs import (client_of, config_file, local, page, pause, port_of, proxy_to, ready, run, sets,
+                   shows, total)
 
 PROXY = ["momento_proxy"]
 
@@ -147,6 +147,20 @@ def test_keepalive_pings_and_replaces_what_does_not_answer():
     assert lost == 0
 
 
+@shows(PROXY, "momento.resolve_interval")
+def test_names_are_looked_up_again():
+    for interval, often in (("100ms", True), ("1h", False)):
+        with FakeService() as fake, proxy_to(
+                fake.port, f"momento.endpoint_override=localhost:{fake.port}",
+                f"momento.resolve_interval={interval}") as proxy:
+            proxy.wait_log("momento: connected")
+            if often:
+                eventually(lambda: total(proxy, "proxy_momento_resolve_total") >= 3, what="look-ups")
+            else:
+                time.sleep(0.5)
+                assert total(proxy, "proxy_momento_resolve_total") == 0
+
+
 # --- cache[].*
 
 
@@ -257,6 +271,21 @@ def test_flush_all_only_when_let():
             assert calls(backend, "flush-cache") == let
 
 
+@shows(PROXY, "cache[].auth_file")
+def test_a_cache_may_have_users_of_its_own():
+    with local() as backend, tempfile.NamedTemporaryFile("w") as all_, \
+            tempfile.NamedTemporaryFile("w") as own:
+        for file, text in ((all_, "user:pass\n"), (own, "its:own\n")):
+            file.write(text)
+            file.flush()
+        for cache, word in (("", b"user pass"), (own.name, b"its own")):
+            with proxy_to(port_of(backend), f"server.auth_file={all_.name}",
+                          f"cache[0].auth_file={cache}") as proxy:
+                for one in (b"user pass", b"its own"):
+                    said = client_of(proxy).set(b"any", one)
+                    assert (said == b"STORED") == (one == word), (cache, one, said)
+
+
 @shows(PROXY, "cache[].deadline")
 def test_deadline_bounds_a_command():
     with local("local.fault_delay=1500ms", "local.fault_delay_percent=100") as backend:
@@ -266,6 +295,110 @@ def test_deadline_bounds_a_command():
                 began = time.monotonic()
                 assert (client.set(b"k", b"v") == b"STORED") == stored
                 assert stored or 0.15 < time.monotonic() - began < 1.5
+
+
+@shows(PROXY, "cache[].read_deadline", "cache[].write_deadline", "cache[].update_deadline",
+       "cache[].control_deadline")
+def test_kinds_of_calls_have_deadlines_of_their_own():
+    commands = {"read": b"get k", "write": b"touch k 9", "update": b"replace k 0 60 1\r\nv",
+                "control": b"flush_all"}
+    with local("local.fault_delay=700ms", "local.fault_delay_percent=100") as backend:
+        for short in commands:
+            with proxy_to(port_of(backend), "cache[0].deadline=30s", "cache[0].get_error=error",
+                          "cache[0].flush_all=true", f"cache[0].{short}_deadline=100ms") as proxy:
+                clients = {kind: client_of(proxy, timeout=40) for kind in commands}
+                for kind, client in clients.items():
+                    client.say(commands[kind] + b"\r\n")
+                lines = {kind: client.hear_line() for kind, client in clients.items()}
+                assert {kind for kind, line in lines.items() if failed(line)} == {short}, lines
+
+
+def failing_first(count, status=14):
+    """A service whose first calls fail and whose others are a hit, or stored."""
+    left = [count]
+
+    def answer(call):
+        if left[0] > 0:
+            left[0] -= 1
+            return status
+        if call.path.endswith("/Get"):
+            return b"\x08\x02" + field(2, b"v")
+        return b"\x08\x01"
+    return answer
+
+
+@shows(PROXY, "cache[].retry_attempts", "cache[].retry_budget_percent")
+def test_reads_that_fail_are_tried_again_as_often_as_told():
+    for failures, settings, answered in (
+            (2, (), True), (3, (), False), (3, ("cache[0].retry_attempts=3",), True),
+            (1, ("cache[0].retry_attempts=0",), False),
+            (1, ("cache[0].retry_budget_percent=0",), False)):
+        with FakeService(failing_first(failures)) as fake, \
+                proxy_to(fake.port, "cache[0].deadline=30s", *settings) as proxy:
+            assert (client_of(proxy).get(b"k") == (0, b"v")) == answered, (failures, settings)
+
+
+@shows(PROXY, "cache[].retry_backoff")
+def test_retries_come_after_a_pause():
+    def retried_within(pause):
+        with FakeService(failing_first(20)) as fake, \
+                proxy_to(fake.port, "cache[0].deadline=2s", "cache[0].retry_attempts=10",
+                         "cache[0].batch=off", f"cache[0].retry_backoff={pause}") as proxy:
+            client = client_of(proxy)
+            client.say(b"".join(b"get k%d\r\n" % i for i in range(20)))
+            return sum(client.hear_until(b"END\r\n").startswith(b"VALUE") for _ in range(20))
+    # A pause that does not fit into the deadline is not begun: 2 s of a minute is one in thirty.
+    assert retried_within("1ms") == 20
+    assert retried_within("1m") < 10
+
+
+@shows(PROXY, "cache[].retry_writes")
+def test_writes_are_tried_again_if_told():
+    for told in (False, True):
+        with FakeService(failing_first(1)) as fake, \
+                proxy_to(fake.port, "cache[0].writes=plain", "cache[0].deadline=30s",
+                         f"cache[0].retry_writes={str(told).lower()}") as proxy:
+            assert (client_of(proxy).set(b"k", b"v") == b"STORED") == told
+
+
+@shows(PROXY, "cache[].hedge_percentile", "cache[].hedge_after", "cache[].hedge_budget_percent")
+def test_slow_reads_are_hedged_when_told():
+    def hedged(*settings, slow=150, rounds=1, seconds=0.3):
+        """Second questions for `slow` gets at once that the service is slow to answer, each round."""
+        quick = [True]
+
+        def answer(call):
+            if not quick[0]:
+                time.sleep(seconds)
+                quick[0] = True  # Only the first of them: the rest wait behind it.
+            return b"\x08\x02" + field(2, b"v")
+        with FakeService(answer) as fake, \
+                proxy_to(fake.port, "cache[0].deadline=30s", "cache[0].batch=off",
+                         "cache[0].connections=4", *settings) as proxy:
+            client = client_of(proxy, timeout=40)
+            eventually(lambda: total(proxy, "proxy_momento_connections") == 4, what="connections")
+
+            def ask(count):
+                client.say(b"".join(b"get k%d\r\n" % i for i in range(count)))
+                for _ in range(count):
+                    assert client.hear_until(b"END\r\n").startswith(b"VALUE")
+            for _ in range(12):
+                ask(50)
+            before = total(proxy, "proxy_momento_hedge_sent_total")
+            for _ in range(rounds):
+                quick[0] = False
+                ask(slow)
+            return total(proxy, "proxy_momento_hedge_sent_total") - before
+
+    assert hedged(slow=1) == 0
+    assert hedged("cache[0].hedge_percentile=50", "cache[0].hedge_after=20ms", slow=1) == 1
+    assert hedged("cache[0].hedge_percentile=50", "cache[0].hedge_after=20s", slow=1) == 0
+    on = ("cache[0].hedge_percentile=50", "cache[0].hedge_after=20ms")
+    # A full budget is a hundred; then come 1 or 100 of a hundred gets.
+    few = hedged(*on, "cache[0].hedge_budget_percent=1", rounds=2)
+    assert few <= 110, few
+    many = hedged(*on, "cache[0].hedge_budget_percent=100", rounds=2)
+    assert many > 110, many
 
 
 def racing(call):
@@ -292,7 +425,8 @@ def test_update_attempts_bound_the_loop():
 @shows(PROXY, "cache[].batch", "cache[].batch_keys_max")
 def test_batches():
     def sent(*settings, clients=1, command=b"get a b c d e f g h i j\r\n"):
-        with local() as backend, proxy_to(port_of(backend), *settings) as proxy:
+        with local() as backend, proxy_to(port_of(backend), "cache[0].coalesce=false",
+                                          *settings) as proxy:
             # Stopped while the commands arrive, so that one turn finds them all.
             connected = [client_of(proxy) for _ in range(clients)]
             for client in connected:
@@ -311,3 +445,96 @@ def test_batches():
     assert sent("cache[0].batch=worker", "cache[0].batch_keys_max=4") == (0, 3)
     assert sent("cache[0].batch=worker", clients=2) == (0, 1)
     assert sent("cache[0].batch=connection", clients=2) == (0, 2)
+
+
+def test_sets_share_calls_as_gets_do():
+    def sent(*settings):
+        with local() as backend, proxy_to(port_of(backend), "cache[0].writes=plain",
+                                          *settings) as proxy:
+            client = client_of(proxy)
+            client.say(b"".join(b"set k%d 0 0 1\r\nv\r\n" % i for i in range(10)))
+            for _ in range(10):
+                assert client.hear_line() == b"STORED"
+            return calls(backend, "set"), calls(backend, "set-batch")
+
+    assert sent("cache[0].batch=off") == (10, 0)
+    assert sent("cache[0].batch=worker") == (0, 1)
+    assert sent("cache[0].batch=connection", "cache[0].batch_keys_max=4") == (0, 3)
+
+
+@shows(PROXY, "cache[].coalesce")
+def test_coalesce_makes_one_call_of_gets_of_one_key():
+    for coalesce, made in (("true", 1), ("false", 5)):
+        with local() as backend, proxy_to(port_of(backend), f"cache[0].coalesce={coalesce}",
+                                          "cache[0].batch=off") as proxy:
+            client = client_of(proxy)
+            client.say(b"get k\r\n" * 5)
+            for _ in range(5):
+                assert client.hear_line() == b"END"
+            assert calls(backend, "get") == made, coalesce
+
+
+def reading(backend, client, key, wanted):
+    """Backend calls of one get."""
+    before = calls(backend, "get")
+    assert client.get(key) == wanted, wanted
+    return calls(backend, "get") - before
+
+
+@shows(PROXY, "cache[].near_size", "cache[].near_staleness", "cache[].near_value_max")
+def test_near_cache_answers_for_its_staleness():
+    with local() as backend:
+        port = port_of(backend)
+        for near, asks in (("near_size=0", True), ("near_size=256KB", False)):
+            with proxy_to(port, f"cache[0].{near}", "cache[0].near_staleness=1h",
+                          "cache[0].near_value_max=10") as proxy:
+                client = client_of(proxy)
+                client.set(b"k", b"v" * 10)
+                client.set(b"long", b"v" * 11)
+                assert reading(backend, client, b"k", (0, b"v" * 10)) == asks
+                assert reading(backend, client, b"long", (0, b"v" * 11)) == 1
+        with proxy_to(port, "cache[0].near_size=256KB", "cache[0].near_staleness=300ms") as proxy:
+            client = client_of(proxy)
+            client.set(b"k", b"v")
+            eventually(lambda: reading(backend, client, b"k", (0, b"v")) == 1, 5,
+                       "the end of the staleness")
+        # Room for so many copies and no more.
+        with proxy_to(port, "cache[0].near_size=256KB", "cache[0].near_staleness=1h") as proxy:
+            client = client_of(proxy)
+            for i in range(100):
+                client.set(b"key%d" % i, b"v" * 10_000)
+            assert total(proxy, "proxy_near_item_bytes") <= 256 * 1024
+
+
+@shows(PROXY, "cache[].near_negative")
+def test_near_negative_keeps_misses():
+    for negative, asks in (("0s", 1), ("1h", 0)):
+        with local() as backend, proxy_to(port_of(backend), "cache[0].near_size=256KB",
+                                          f"cache[0].near_negative={negative}") as proxy:
+            client = client_of(proxy)
+            assert client.get(b"k") is None
+            assert reading(backend, client, b"k", None) == asks
+            client.set(b"k", b"v")
+            assert client.get(b"k") == (0, b"v")
+
+
+@shows(PROXY, "cache[].near_stale")
+def test_near_stale_answers_while_the_service_is_gone():
+    for stale, answer in (("0s", None), ("1h", (0, b"v"))):
+        with local() as backend, proxy_to(port_of(backend), "cache[0].near_size=256KB",
+                                          "cache[0].near_staleness=1ms",
+                                          f"cache[0].near_stale={stale}") as proxy:
+            client = client_of(proxy)
+            client.set(b"k", b"v")
+            backend.process.kill()
+            backend.process.wait()
+            assert client.get(b"k") == answer
+            assert total(proxy, "proxy_near_stale_total") == (answer is not None)
+
+
+def test_near_cache_that_cannot_work_is_refused():
+    for size, said in (("100KB", "less than 256KB"), ("1TB", "memory this process may have")):
+        with config_file("[momento]\napi_key = \"x\"\n[[cache]]\nport = 0\ncache_name = \"c\"\n"
+                         f"near_size = \"{size}\"\n") as path:
+            code, _, err = run("momento_proxy", "--check", path)
+            assert code == 78 and f"{path}:6: cache[0].near_size:" in err and said in err, err

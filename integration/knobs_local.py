@@ -3,9 +3,13 @@
 The proxy's [local] and [seg] are those of --local; each is shown through its memcache port.
 """
 import contextlib
+import os
+import re
+import subprocess
+import tempfile
 import time
 
-from harness import eventually
+from harness import BIN, eventually
 from knobs import (MEMCACHES, client_of, local, port_of, proxy_to, run, shows, started, total)
 from knobs_cache import failed
 
@@ -31,6 +35,20 @@ def test_token_is_asked_for():
             with service(where, "local.token=right", env={"MOMENTO_API_KEY": key}) as (front, _):
                 line = client_of(front).set(b"k", b"v")
                 assert line == b"STORED" if let else failed(line), (where, line)
+
+
+@shows(SERVICES, "local.token_file")
+def test_tokens_of_a_file_are_read_again():
+    for where in SERVICES:
+        with tempfile.NamedTemporaryFile("w") as tokens:
+            tokens.write("one\ntwo\n")
+            tokens.flush()
+            with service(where, f"local.token_file={tokens.name}",
+                         env={"MOMENTO_API_KEY": "two"}) as (front, _):
+                client = client_of(front)
+                assert client.set(b"k", b"v") == b"STORED", where
+                tokens.truncate(4)
+                eventually(lambda: failed(client.set(b"k", b"v")), what=f"{where} reads it again")
 
 
 @shows(SERVICES, "local.create_unknown")
@@ -127,6 +145,31 @@ def test_injected_resets():
                        what="a lost connection")
 
 
+@shows(SERVICES, "local.fault_rpcs", "local.fault_calls_max", "local.fault_detail",
+       "local.fault_applied")
+def test_which_calls_are_hit_and_how():
+    def outcomes(where, *settings):
+        """Three sets, and what is there afterwards."""
+        with service(where, "local.fault_error_percent=100", *settings,
+                     proxy=("cache[0].get_error=error",)) as (front, _):
+            client = client_of(front)
+            return [client.set(b"k", b"%d" % i) for i in range(3)], client.ask(b"get k")
+
+    for where in SERVICES:
+        sets_only = "local.fault_rpcs=set-if-hash,set"
+        told, found = outcomes(where, sets_only, "local.fault_error=unimplemented")
+        assert all(map(failed, told)) and found == b"END", (where, told, found)
+        told, found = outcomes(where, sets_only, "local.fault_error=unimplemented",
+                               "local.fault_calls_max=2")
+        assert [failed(line) for line in told] == [True, True, False], (where, told)
+        told, _ = outcomes(where, "local.fault_error=resource-exhausted",
+                           "local.fault_detail=throughput_rate_limit_exceeded")
+        assert b"bandwidth" in told[0], (where, told)
+        told, found = outcomes(where, sets_only, "local.fault_error=unimplemented",
+                               "local.fault_applied=true")
+        assert all(map(failed, told)) and found == b"VALUE k 0 1", (where, told, found)
+
+
 # --- seg.*, on its own and behind gRPC.
 
 ENGINES = ("momento_proxy", "momento_local", "segcache")
@@ -185,6 +228,62 @@ def test_segment_size_caps_an_item():
             with engine(where, f"seg.segment_size={size}", "seg.heap_size=2MB") as (front, _):
                 kept[size] = fill(client_of(front), 2100)[1]
         assert kept["64KB"] > kept["1MB"] + 300, (where, kept)
+
+
+def memory_of(running, name):
+    """A line of /proc/PID/status or of all its mappings together, in KB."""
+    text = open(f"/proc/{running.process.pid}/status").read()
+    text += open(f"/proc/{running.process.pid}/smaps_rollup").read()
+    return int(re.search(rf"^{name}:\s+(\d+) kB", text, re.M).group(1))
+
+
+@shows(["segcache"], "seg.memory")
+def test_memory_is_for_everything():
+    for size, flags in ((24, ("--set", "seg.memory=24MB")), (64, ("-m", "64"))):
+        with started("segcache", "server.workers=1", flags=flags) as running:
+            client = client_of(running)
+            # Of small items, for they need most of the index: more than there is room for.
+            for base in range(0, size * 11_000, 10_000):
+                client.say(b"".join(b"set %d 0 0 60 noreply\r\n%060d\r\n" % (i, i)
+                                    for i in range(base, base + 10_000)))
+            assert client.ask(b"version").startswith(b"VERSION")
+            rss = memory_of(running, "VmRSS") / 1024
+            assert size * 0.8 < rss < size * 1.05, (flags, rss)
+    small = [os.path.join(BIN, "segcache"), "-p", "0", "-m", "4"]
+    done = subprocess.run([*small, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, "what a process takes is not known before it starts"
+    done = subprocess.run(small, capture_output=True, text=True, timeout=10)
+    assert done.returncode == 78 and "KB, of which" in done.stderr, done
+    assert "seg.memory: 4194304 bytes is less than" in done.stderr
+
+
+@shows(ENGINES, "seg.huge_pages", "seg.prefault")
+def test_huge_pages_and_prefault():
+    huge = open("/sys/kernel/mm/transparent_hugepage/enabled").read()
+    for where in ENGINES:
+        advised = {}
+        resident = {}
+        for settings in ((), ("seg.huge_pages=true",), ("seg.prefault=true",)):
+            with engine(where, "seg.heap_size=96MB", *settings) as (front, backend):
+                client_of(front).set(b"k", b"v")
+                advised[settings] = " hg" in open(f"/proc/{backend.process.pid}/smaps").read()
+                resident[settings] = memory_of(backend, "VmRSS") >> 10
+        plain, pages, prefaulted = advised
+        assert advised[pages] and not advised[plain] or "[never]" in huge, (where, advised)
+        assert resident[prefaulted] > 96 and resident[plain] < 90, (where, resident)
+
+
+@shows(["segcache"], "seg.restart_file")
+def test_restart_file_keeps_the_cache():
+    """Everything else about it is in restart_test.py."""
+    with tempfile.TemporaryDirectory() as folder:
+        for setting, kept in (("seg.restart_file=" + os.path.join(folder, "cache"), (0, b"v")),
+                              ("seg.restart_file=", None)):
+            with started("segcache", setting) as running:
+                assert client_of(running).set(b"k", b"v") == b"STORED"
+                running.stop()
+            with started("segcache", setting) as running:
+                assert client_of(running).get(b"k") == kept
 
 
 @shows(ENGINES, "seg.hash_power")

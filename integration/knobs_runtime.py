@@ -29,8 +29,10 @@ def test_workers_are_threads():
         for count in (1, 3):
             with started(name, f"server.workers={count}") as running:
                 ready(running)
-                workers = [t for t in threads_of(running) if t.startswith("worker_")]
-                assert workers == [f"worker_{i}" for i in range(count)], (name, workers)
+                wanted = [f"worker_{i}" for i in range(count)]
+                # A thread takes its name when it first runs.
+                eventually(lambda: [t for t in threads_of(running) if t.startswith("worker_")]
+                           == wanted, what=f"{wanted} of {name}")
 
 
 @shows(FRONTS, "server.connections_max")
@@ -155,6 +157,20 @@ def test_output_max_pauses_reading():
                 client.close()
 
 
+@shows(MEMCACHES, "server.auth_file")
+def test_auth_file():
+    for name in MEMCACHES:
+        with tempfile.NamedTemporaryFile("w") as users:
+            users.write("user:pass\n")
+            users.flush()
+            for file, before in (("", b"NOT_FOUND"), (users.name, b"CLIENT_ERROR unauthenticated")):
+                with started(name, f"server.auth_file={file}") as running:
+                    client = client_of(running)
+                    assert client.ask(b"delete k") == before, name
+                    assert client.set(b"any", b"user pass") == b"STORED"
+                    assert client.ask(b"delete k") == b"NOT_FOUND"
+
+
 @shows(MEMCACHES, "server.item_size_max")
 def test_item_size_max():
     for name in MEMCACHES:
@@ -180,6 +196,64 @@ def test_listening_where_told():
             assert port_of(running) == port
             assert not refuses(port, "127.0.0.2")
             assert refuses(port), f"{name} listens beyond its host"
+
+
+@shows(["momento_proxy"], "cache[].tcp", "cache[].unix_socket", "cache[].unix_mask")
+@shows(["segcache", "pingserver"], "listen.tcp", "listen.unix_socket", "listen.unix_mask")
+def test_a_unix_socket_beside_tcp_or_in_its_place():
+    def answers(path):
+        with socket.socket(socket.AF_UNIX) as one:
+            one.settimeout(10)
+            one.connect(path)
+            one.sendall(b"PING\r\n")  # "ERROR" from those that do not know the word.
+            return one.recv(100).endswith(b"\r\n")
+    for name in FRONTS:
+        section = LISTEN[name]
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "socket")
+            with started(name, f"{section}.unix_socket={path}") as running:
+                port = port_of(running)
+                running.wait_log(f" and unix:{path}")
+                assert answers(path) and not refuses(port), name
+                assert os.stat(path).st_mode & 0o777 == 0o700
+            local = ("--local",) if name == "momento_proxy" else ()
+            with product(name, *local, *sets((
+                    f"{section}.unix_socket={path}", f"{section}.unix_mask=0662",
+                    f"{section}.tcp=false", f"{section}.port={port}"))) as running:
+                running.wait_log(f" on unix:{path}")
+                assert answers(path) and refuses(port), name
+                assert os.stat(path).st_mode & 0o777 == 0o662
+            assert not os.path.exists(path)
+
+
+@shows(FRONTS, "server.user", "server.pid_file")
+def test_user_and_pid_file():
+    for name in FRONTS:
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o777)
+            path = os.path.join(folder, "pid")
+            with started(name, f"server.pid_file={path}", "server.user=nobody") as running:
+                ready(running)
+                assert open(path).read() == f"{running.process.pid}\n"
+                status = open(f"/proc/{running.process.pid}/status").read()
+                user = int(re.search(r"Uid:\s+(\d+)", status).group(1))
+                # Who is not root stays who it is, as with memcached.
+                assert user == (65534 if os.geteuid() == 0 else os.geteuid()), name
+                assert os.stat(path).st_uid == user
+            assert not os.path.exists(path)
+            with started(name) as running:
+                ready(running)
+                assert os.stat(f"/proc/{running.process.pid}").st_uid == os.geteuid()
+
+
+@shows(["segcache"], "server.flush_all")
+def test_flush_all_can_be_forbidden():
+    for allowed, reply in (("true", b"OK"), ("false", b"CLIENT_ERROR flush_all not allowed")):
+        with started("segcache", f"server.flush_all={allowed}") as running:
+            client = client_of(running)
+            assert client.set(b"k", b"v") == b"STORED"
+            assert client.ask(b"flush_all") == reply
+            assert (client.get(b"k") is None) == (allowed == "true")
 
 
 @shows(ALL, "admin.enabled", "admin.host", "admin.port", "admin.http_enabled", "admin.http_host",

@@ -5,6 +5,7 @@ The numbers are those of sysexits.h: 64 usage, 66 no such file, 69 unavailable, 
 import os
 import re
 import socket
+import tempfile
 import time
 
 from harness import Client, ROOT, eventually, free_port, product
@@ -45,6 +46,55 @@ def test_files_that_are_wrong_name_the_line_and_the_key():
         with config_file(text) as path:
             refused(name, path, code=78, says=[path, *says])
             refused(name, "--config", path, "--check", code=78, says=says)
+
+
+def test_configurations_that_cannot_work():
+    """By --check and at the start, with the line, the key and the reason."""
+    two = "[[cache]]\ncache_name = 'a'\nport = 4000\n[[cache]]\ncache_name = 'b'\n"
+    with tempfile.TemporaryDirectory() as folder:
+        secret = os.path.join(folder, "no", "key")
+        cases = [
+            ("momento_proxy", two + "port = 4000\n", ":6:", "cache[1].port",
+             "127.0.0.1:4000 is already taken by cache[0].port"),
+            ("momento_proxy", two + "port = 4000\nhost = '0.0.0.0'\n", ":6:", "already taken"),
+            ("momento_proxy", two + "port = 4001\n[admin]\nport = 4001\n", ":8:", "admin.port",
+             "already taken by cache[1].port"),
+            ("pingserver", "[admin]\nport = 7\nhttp_port = 7\n", ":3:", "admin.http_port",
+             "already taken by admin.port"),
+            ("momento_proxy", "[[cache]]\ncache_name = 'a'\nport = 0\nunix_socket = '/tmp/s'\n"
+             "[[cache]]\ncache_name = 'b'\nport = 0\nunix_socket = '/tmp/s'\n", ":8:",
+             "cache[1].unix_socket", '"/tmp/s" is already taken'),
+            ("momento_proxy", "[[cache]]\nport = 0\ncache_name = 'a'\n[[cache]]\nport = 0\n"
+             "cache_name = 'a'\n", ":6:", "cache[1].cache_name", "already that of cache[0]"),
+            ("momento_proxy", "[[cache]]\ncache_name = 'a'\nnear_size = '1000GB'\n", ":3:",
+             "cache[0].near_size", "more than the memory this process may have"),
+            ("momento_proxy", "[[cache]]\ncache_name = 'a'\ndeadline = '0s'\n", ":3:",
+             "cache[0].deadline", "1ms"),
+            ("momento_proxy", f"[[cache]]\ncache_name = 'a'\napi_key_file = '{secret}'\n", ":3:",
+             "cache[0].api_key_file", secret, "No such file"),
+            ("momento_proxy", f"[momento]\nca_file = '{secret}'\n[[cache]]\ncache_name = 'a'\n",
+             ":2:", "momento.ca_file", secret, "No such file"),
+        ]
+        for name, text, *says in cases:
+            with config_file(text) as path:
+                refused(name, path, code=78, says=[path, *says])
+                refused(name, path, "--check", code=78, says=[path, *says])
+
+
+def test_sigterm_during_the_start_up_check_acts_at_once():
+    """Nothing answers, and the check would wait for a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, product(
+            "momento_proxy", *QUIET, *sets((
+                f"momento.endpoint_override=127.0.0.1:{silent.getsockname()[1]}",
+                "momento.startup_check=ping", "momento.startup_timeout=60s",
+                "momento.connect_timeout=60s", "cache[0].cache_name=c", "cache[0].port=0"))) as proxy:
+        proxy.wait_log("configuration: ")
+        silent.accept()[0].close()
+        begin = time.monotonic()
+        assert proxy.stop(seconds=30) == 0
+        # Sooner than the check by itself, on however busy a machine.
+        assert time.monotonic() - begin < 30
+        assert "told to before it was ready" in proxy.log()
 
 
 def test_switches_that_are_wrong():
@@ -127,7 +177,7 @@ def test_memcacheds_letters():
     for name in FRONTS:
         port = free_port()
         first = ["--local"] if name == "momento_proxy" else []
-        memory = ["-m", "8"] if name == "segcache" else []
+        memory = ["-m", "32"] if name == "segcache" else []
         with product(name, *first, "-p", str(port), "-l", "127.0.0.2", "-t", "3", "-c", "17", "-v",
                      "-U", "0", *memory) as running:
             assert port_of(running) == port
@@ -139,7 +189,7 @@ def test_memcacheds_letters():
                     s.sendall(b"stats settings\r\n")
                     told = s.recv(65536)
                 assert b"STAT maxconns 17\r\n" in told and b"STAT num_threads 3\r\n" in told, told
-                assert not memory or b"STAT maxbytes 8388608\r\n" in told, told
+                assert not memory or b"STAT maxbytes 33554432\r\n" in told, told
     code, printed, _ = run("momento_local", "-m", "32", "-p", "5", "-l", "::1", "--print-config")
     assert code == 0 and 'heap_size = "32MB"' in printed and 'host = "::1"' in printed, printed
 
@@ -157,12 +207,18 @@ def test_version_and_help():
 
 
 def test_described_metrics_are_those_on_the_page():
+    users = tempfile.NamedTemporaryFile("w")
+    users.write("user:password\n")
+    users.flush()
     for name in ALL:
         code, out, err = run(name, "--describe-metrics")
         assert code == 0, err
         described = {line.split("  ")[0]: line.split("  ")[1] for line in out.splitlines()}
         assert all(len(line.split("  ", 2)) == 3 for line in out.splitlines())
-        with started(name) as running:
+        everything_on = ("cache[0].near_size=256KB",) if name == "momento_proxy" else ()
+        if name in ("momento_proxy", "segcache"):
+            everything_on += (f"server.auth_file={users.name}",)
+        with started(name, *everything_on) as running:
             shown = set()
             for sample in metrics(running):
                 base = re.sub(r',?le="[^"]*"', "", sample).replace("{}", "")
@@ -195,7 +251,10 @@ def test_predecessor_file_of_the_repository():
         assert sessions.set(b"k", b"v", flags=7) == b"STORED"
         assert pages.set(b"k", b"v", flags=7) == b"STORED"
         assert sessions.get(b"k") == (7, b"v") and pages.get(b"k") == (0, b"v")
-        assert "memory_cache_bytes" in proxy.log(), "nothing is said of what has no effect"
+        pages.say(b"stats near\r\n")
+        near = pages.hear_until(b"END\r\n")
+        assert b"near_size 1048576" in near and b"near_hits 1" in near, near
+        assert sessions.ask(b"stats near") == b"END"
         commands = f"/tmp/predecessor.{first}.cmd"
         eventually(lambda: '"get k" 4 1' in open(commands).read(), what="the command log")
         assert '"set k 7 0 1" 5 8' in open(commands).read()

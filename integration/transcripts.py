@@ -329,11 +329,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
+# Our products have no slab classes, no crawler and no LRU to maintain.
+LIKE_US = ["-o", "no_slab_reassign,no_lru_crawler,no_lru_maintainer"]
+
+
 def start_memcached(program):
     """Stock memcached on a free port; returns (process, address) once it answers."""
     address = ("127.0.0.1", free_port())
     process = subprocess.Popen([program, "-u", "nobody", "-l", address[0], "-p", str(address[1]),
-                                "-U", "0"])
+                                "-U", "0", *LIKE_US])
     deadline = time.monotonic() + REPLY_SECONDS_MAX
     while time.monotonic() < deadline and process.poll() is None:
         try:

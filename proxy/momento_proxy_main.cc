@@ -8,18 +8,29 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cache/seg/metrics.h"
 #include "cache/service/server_numbers.h"
+#include "config/listeners.h"
 #include "config/products.h"
+#include "config/units.h"
+#include "core/auth/gate.h"
 #include "core/base/status.h"
 #include "core/log/klog_metrics.h"
 #include "core/net/server.h"
+#include "core/process/core_dump.h"
 #include "core/process/main.h"
+#include "core/process/reload.h"
+#include "proto/memcache/codec.h"
 #include "proto/memcache/klog.h"
 #include "proto/memcache/stats_names.h"
-#include "proto/memcache/text_codec.h"
+#include "proxy/momento/account.h"
 #include "proxy/momento/backend.h"
+#include "proxy/momento/meter.h"
 #include "proxy/momento/metrics.h"
+#include "proxy/service/guard.h"
 #include "proxy/service/metrics.h"
+#include "proxy/service/near_cache.h"
+#include "proxy/service/overload_stats.h"
 #include "proxy/service/service.h"
 #ifdef MP_GRPC
 #include "cache/local/server.h"
@@ -28,9 +39,12 @@
 namespace {
 
 using Service = proto::memcache::WithKlog<proxy::ProxyService>;
-using MemcacheServer = core::Server<proto::memcache::TextCodec, Service>;
+using MemcacheServer = core::Server<proto::memcache::Codec, Service>;
 using proto::memcache::StatsCounters;
 using proto::memcache::StatsNumbers;
+
+// The longest max_ttl (config/momento.h): a service that allows more allows anything.
+constexpr uint64_t kTtlSecondsMax = 10ull * 365 * 24 * 3600;
 
 std::string FromEnvironment(const char* name) {
   const char* value = std::getenv(name);
@@ -52,18 +66,42 @@ struct Shared {
 // One [[cache]]: a listener, and on every worker a client of Momento and a service over it.
 class CacheFront {
  public:
+  // `limits`: those of [server], no wider than the service's for this cache.
   static absl::StatusOr<std::unique_ptr<CacheFront>> Open(const Shared& shared,
-                                                          const config::Cache& cache) {
-    std::unique_ptr<CacheFront> front(new CacheFront(shared, cache));
+                                                          const config::Cache& cache,
+                                                          const config::ProxyServer& limits) {
+    std::unique_ptr<CacheFront> front(new CacheFront(shared, cache, limits));
+    RETURN_IF_ERROR(front->MakeGate());
+    RETURN_IF_ERROR(front->MakeNear());
     RETURN_IF_ERROR(front->Listen());
     return front;
   }
 
   MemcacheServer& server() { return *server_; }
+  // Goes on with what is live in all of these. Main thread, workers running.
+  void Retune(const config::Cache& cache, const config::ProxyServer& limits,
+              const config::MomentoProxy& all) {
+    {
+      core::MutexLock lock(mu_);
+      told_ = {cache, limits, all.log.level};
+    }
+    if (near_ != nullptr) near_->Retune(cache);
+    guard_.Retune(cache);
+    server_->Retune(limits, [cache, sample = all.klog.sample](Service& service) {
+      service.set_sample(sample);
+      service.within().Retune(cache);
+    });
+  }
   const config::Cache& cache() const { return cache_; }
   // Whether no client is connected and nothing that one asked for is under way: writes outlive the
   // connection they came from. Any thread.
   bool idle() const { return server_->live() == 0 && counts_.metrics.in_flight.Value() == 0; }
+  // Reads again who may use it. Main thread.
+  absl::Status ReloadUsers() { return gate_ == nullptr ? absl::OkStatus() : gate_->Reload(); }
+  // How the circuit breaker is. Any thread.
+  proxy::StatLines BreakerStats() const {
+    return proxy::BreakerStats(guard_, shared_.clock.MonotonicMs());
+  }
   // Workers that have no connection to the service. Any thread.
   int workers_without_backend() const {
     return static_cast<int>(std::count_if(ready_.begin(), ready_.end(), [](const auto& ready) {
@@ -72,46 +110,97 @@ class CacheFront {
   }
 
  private:
-  // Notes now and then, on a worker, whether its client can carry a call: what /readyz tells.
+  // Notes now and then, on a worker, whether its client can carry a call: what /readyz tells. One
+  // of them also tidies the near cache, about once a second.
   struct Watch final : core::Timer {
-    Watch(core::EventLoop* l, proxy::momento::Client* c, std::atomic<bool>* r)
-        : loop(l), client(c), ready(r) {
+    Watch(core::EventLoop* l, proxy::momento::Client* c, std::atomic<bool>* r,
+          proxy::NearCache* n)
+        : loop(l), client(c), ready(r), near(n) {
       OnTimer();
     }
     void OnTimer() override {
       ready->store(client->ready_connections() > 0, std::memory_order_relaxed);
+      if (near != nullptr && ++turns % kTurnsPerTick == 0) near->Tick();
       loop->Arm(this, kEveryMs);
     }
     static constexpr int64_t kEveryMs = 200;
+    static constexpr int kTurnsPerTick = 5;
     core::EventLoop* loop;
     proxy::momento::Client* client;
     std::atomic<bool>* ready;
+    proxy::NearCache* near;  // Null: none, or another worker's.
+    int turns = 0;
   };
 
-  CacheFront(const Shared& shared, const config::Cache& cache)
+  CacheFront(const Shared& shared, const config::Cache& cache, const config::ProxyServer& limits)
       : shared_(shared),
         cache_(cache),
+        limits_(limits),
         counts_(shared.process.metrics(), {{"cache", cache.cache_name}}),
-        ready_(shared.pool.size()) {}
+        guard_(cache, shared.pool.size(), shared.process.metrics(), {{"cache", cache.cache_name}},
+               shared.process.log()),
+        meter_(shared.process.metrics(), {{"cache", cache.cache_name}}),
+        ready_(shared.pool.size()),
+        told_{cache, limits, shared.config.log.level} {
+    counts_.bytes.SetMax(cache.request_bytes_max);
+  }
 
-  absl::Status Listen() {
-    const config::Server& limits = shared_.config.server;
-    ASSIGN_OR_RETURN(
-        server_,
-        MemcacheServer::Create(
-            limits, {.host = cache_.host, .port = cache_.port}, cache_.cache_name, &shared_.pool,
-            shared_.process.metrics(), &shared_.connections,
-            proto::memcache::TextCodec({.item_bytes_max = limits.item_size_max}),
-            [this](core::Worker& worker) { return MakeService(worker); }));
+  absl::Status MakeGate() {
+    const bool own = !cache_.auth_file.empty();
+    const std::string& file = own ? cache_.auth_file : limits_.auth_file;
+    if (file.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(gate_, core::AuthGate::Open(own ? "cache.auth_file" : "server.auth_file", file,
+                                                 &shared_.clock, shared_.process.metrics(),
+                                                 {{"server", cache_.cache_name}}));
     return absl::OkStatus();
   }
 
+  absl::Status MakeNear() {
+    if (cache_.near_size == 0) return absl::OkStatus();
+    ASSIGN_OR_RETURN(near_, proxy::NearCache::Create(cache_, &counts_.marks, &shared_.clock,
+                                                     shared_.process.metrics(),
+                                                     {{"cache", cache_.cache_name}}));
+    counts_.near = near_.get();
+    return absl::OkStatus();
+  }
+
+  absl::Status Listen() {
+    ASSIGN_OR_RETURN(
+        server_,
+        MemcacheServer::Create(
+            limits_, config::ListenerOf(shared_.config.server, cache_), cache_.cache_name,
+            &shared_.pool, shared_.process.metrics(),
+            &shared_.connections,
+            proto::memcache::Codec({.item_bytes_max = limits_.item_size_max}, gate_.get()),
+            [this](core::Worker& worker) { return MakeService(worker); },
+            shared_.process.log(), shared_.process.sockets()));
+    JoinHandover();
+    return absl::OkStatus();
+  }
+
+  // While the process before still writes, every key counts as being written: no answer is shared or
+  // kept that a write of its might overtake (write_marks.h).
+  void JoinHandover() {
+    core::Handover& handover = shared_.process.handover();
+    handover.Receive(cache_.cache_name, [this](core::Fd fd, std::string unread) {
+      server_->Inherit(std::move(fd), std::move(unread));
+    });
+    if (!handover.has_predecessor()) return;
+    counts_.marks.BeginAll();
+    handover.WhenAlone([this] { counts_.marks.EndAll(); });
+  }
+
   std::unique_ptr<Service> MakeService(core::Worker& worker) {
-    clients_.push_back(
-        shared_.backend.NewClient(&worker.loop, cache_, ConnectionsOf(worker.index)));
-    watches_.emplace_back(&worker.loop, clients_.back().get(), &ready_[worker.index]);
+    const int connections = ConnectionsOf(worker.index);
+    clients_.push_back(shared_.backend.NewClient(&worker.loop, cache_, connections, &meter_));
+    guarded_.emplace_back(clients_.back().get(), cache_, &guard_, worker.index,
+                          proxy::GuardedClient::ShareOf(cache_, shared_.pool.size(), worker.index,
+                                                        connections),
+                          &worker.loop);
+    watches_.emplace_back(&worker.loop, clients_.back().get(), &ready_[worker.index],
+                          worker.index == 0 ? near_.get() : nullptr);
     return std::make_unique<Service>(
-        shared_.klog, shared_.config.klog.sample, clients_.back().get(), cache_, shared_.config.server, &worker.loop, &counts_,
+        shared_.klog, shared_.config.klog.sample, &guarded_.back(), cache_, limits_, &worker.loop, &counts_,
         [this](absl::string_view argument) { return Stats(argument); });
   }
 
@@ -123,10 +212,19 @@ class CacheFront {
   }
 
   proto::memcache::Response Stats(absl::string_view argument) {
+    if (argument == "near") return NearStats();
+    if (argument == "breaker") return Lines(BreakerStats());
+    if (argument == "overload") return Lines(proxy::OverloadStats(guard_, counts_));
     return proto::memcache::AnswerStats(
         argument, [this] { return Numbers(); }, [this] { return Settings(); },
         [this] { ResetCounters(); });
   }
+  static proto::memcache::Response Lines(proxy::StatLines lines) {
+    proto::memcache::Response rsp(proto::memcache::Status::kStats);
+    for (auto& line : lines) rsp.stats.push_back(std::move(line));
+    return rsp;
+  }
+  proto::memcache::Response NearStats() const;
   StatsNumbers TotalNumbers() const;
   StatsNumbers Numbers() const {
     StatsNumbers n = TotalNumbers();
@@ -143,25 +241,61 @@ class CacheFront {
 
   const Shared& shared_;
   const config::Cache cache_;
+  const config::ProxyServer limits_;
   proxy::CacheShared counts_;
+  std::unique_ptr<core::AuthGate> gate_;    // Null: nobody is asked.
+  std::unique_ptr<proxy::NearCache> near_;  // Null: off.
+  proxy::Guard guard_;
+  proxy::momento::Meter meter_;
   std::vector<std::atomic<bool>> ready_;  // By worker.
   std::vector<std::unique_ptr<proxy::momento::Client>> clients_;  // Outlive their services.
+  std::deque<proxy::GuardedClient> guarded_;  // Over them, likewise.
   std::deque<Watch> watches_;
   std::unique_ptr<MemcacheServer> server_;
   mutable core::Mutex mu_;
   StatsCounters reset_at_ ABSL_GUARDED_BY(mu_);  // As of "stats reset".
+  // What "stats" tells of the configuration.
+  struct Told {
+    config::Cache cache;
+    config::ProxyServer limits;
+    config::Log::Level level;
+  };
+  Told told() const {
+    core::MutexLock lock(mu_);
+    return told_;
+  }
+  Told told_ ABSL_GUARDED_BY(mu_);
 };
+
+// "stats near": what the near cache has done since the start; nothing without one.
+proto::memcache::Response CacheFront::NearStats() const {
+  proto::memcache::Response rsp(proto::memcache::Status::kStats);
+  if (near_ == nullptr) return rsp;
+  const proxy::NearMetrics& m = near_->metrics();
+  const std::pair<const char*, uint64_t> lines[] = {
+      {"near_size", cache_.near_size},     {"near_items", near_->items()},
+      {"near_bytes", near_->item_bytes()}, {"near_hits", m.hit.Value()},
+      {"near_negative_hits", m.negative_hit.Value()}, {"near_misses", m.miss.Value()},
+      {"near_kept", m.keep.Value()},       {"near_raced", m.raced.Value()},
+      {"near_too_large", m.too_large.Value()}, {"near_stale", m.stale.Value()}};
+  for (const auto& [name, value] : lines) rsp.stats.emplace_back(name, absl::StrCat(value));
+  return rsp;
+}
 
 StatsNumbers CacheFront::TotalNumbers() const {
   const proxy::Metrics& m = counts_.metrics;
   StatsNumbers n;
   cache::FillProcess(shared_.clock, shared_.started_ns, &n);
   cache::AddNet(server_->metrics(), &n);
-  n.threads = static_cast<uint64_t>(shared_.pool.size());
-  n.max_connections = shared_.config.server.connections_max;
+  cache::FillThreads(shared_.pool.size(), &n);
+  cache::FillKlog(shared_.klog, &n);
+  n.max_connections = shared_.connections.max();
+  n.kicks_idle = told().limits.idle_timeout > absl::ZeroDuration();
+  cache::AddAuth(gate_.get(), &n);
   StatsCounters& c = n.counters;
   c.cmd_set = m.store.Value();
   c.cmd_flush = m.flush.Value();
+  c.store_too_large = m.store_too_large.Value();
   c.get_hits = m.get_hit.Value();
   c.get_misses = m.get_miss.Value();
   c.delete_hits = m.delete_hit.Value();
@@ -179,18 +313,23 @@ StatsNumbers CacheFront::TotalNumbers() const {
 }
 
 proto::memcache::StatsSettings CacheFront::Settings() const {
-  const config::Server& s = shared_.config.server;
+  const Told now = told();
+  const config::ProxyServer& s = now.limits;
   return {.maxbytes = 0,
           .maxconns = s.connections_max,
           .tcpport = server_->port(),
-          .inter = cache_.host,
-          .verbosity = shared_.config.log.level <= config::Log::Level::kDebug ? 1u : 0u,
+          .inter = cache_.tcp ? cache_.host : "NULL",
+          .domain_socket = cache_.unix_socket,
+          .umask = *config::ModeOf(cache_.unix_mask),
+          .verbosity = cache::VerbosityOf(now.level),
           .evictions = false,
           .num_threads = static_cast<uint64_t>(shared_.pool.size()),
           .tcp_backlog = s.backlog,
           .item_size_max = s.item_size_max,
-          .flush_enabled = cache_.flush_all,
-          .idle_timeout = static_cast<uint64_t>(absl::ToInt64Seconds(s.idle_timeout))};
+          .flush_enabled = now.cache.flush_all,
+          .idle_timeout = static_cast<uint64_t>(absl::ToInt64Seconds(s.idle_timeout)),
+          .tls = cache::TlsSettingsOf(config::ListenerOf(shared_.config.server, cache_).tls),
+          .auth_enabled = gate_ != nullptr};
 }
 
 #ifdef MP_GRPC
@@ -215,6 +354,41 @@ absl::StatusOr<std::unique_ptr<cache::local::LocalServer>> Embed(config::Momento
 }
 #endif
 
+// Asks of a cache no more than the service said it allows.
+void Obey(const proxy::momento::CacheInfo& info, config::Cache* cache,
+          config::ProxyServer* limits, core::Log* log) {
+  const uint64_t seconds = std::min<uint64_t>(info.ttl_seconds_max, kTtlSecondsMax);
+  const absl::Duration ttl = absl::Seconds(static_cast<int64_t>(seconds));
+  log->Info("cache %s: Momento allows a TTL of %s and items of %s", info.name,
+            seconds == 0 ? "any length" : config::SpellDuration(ttl),
+            info.item_bytes_max == 0 ? "any size" : config::SpellSize(info.item_bytes_max));
+  if (info.item_bytes_max != 0 && limits->item_size_max > info.item_bytes_max) {
+    log->Warning("cache %s: item_size_max is %s, the service allows %s: that is used", info.name,
+                 config::SpellSize(limits->item_size_max), config::SpellSize(info.item_bytes_max));
+    limits->item_size_max = info.item_bytes_max;
+  }
+  if (seconds == 0 || cache->max_ttl <= ttl) return;
+  log->Warning("cache %s: max_ttl is %s, the service allows %s: that is used", info.name,
+               config::SpellDuration(cache->max_ttl), config::SpellDuration(ttl));
+  cache->max_ttl = ttl;
+  cache->default_ttl = std::min(cache->default_ttl, ttl);
+}
+
+// The caches of `c` and their limits, as the service allows them.
+struct Allowed {
+  std::vector<config::Cache> caches;
+  std::vector<config::ProxyServer> limits;
+};
+
+Allowed AllowedOf(const config::MomentoProxy& c,
+                  const std::vector<proxy::momento::CheckedCache>& checked, core::Log* log) {
+  Allowed allowed{c.caches, std::vector<config::ProxyServer>(c.caches.size(), c.server)};
+  for (const auto& [index, info] : checked) {
+    Obey(info, &allowed.caches[index], &allowed.limits[index], log);
+  }
+  return allowed;
+}
+
 absl::Status Ready(const std::deque<std::unique_ptr<CacheFront>>& fronts) {
   for (const auto& front : fronts) {
     const int without = front->workers_without_backend();
@@ -225,12 +399,23 @@ absl::Status Ready(const std::deque<std::unique_ptr<CacheFront>>& fronts) {
   return absl::OkStatus();
 }
 
+std::string BreakerText(const std::deque<std::unique_ptr<CacheFront>>& fronts) {
+  std::string text;
+  for (const auto& front : fronts) {
+    for (const auto& [name, value] : front->BreakerStats()) {
+      absl::StrAppend(&text, "STAT ", front->cache().cache_name, ":", name, " ", value, "\r\n");
+    }
+  }
+  return absl::StrCat(text, "END\r\n");
+}
+
 absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
                           core::Process& process) {
   config::MomentoProxy c = start.config;
+  if (!c.momento.core_dumps) core::ForbidCoreDumps();
   const core::RealClock clock;
   std::unique_ptr<core::CommandLog> klog;  // Outlives every reply.
-  if (c.klog.enabled()) {
+  if (!c.klog.file.empty()) {
     ASSIGN_OR_RETURN(klog, core::CommandLog::Open(c.klog, &clock));
   }
   const core::KlogMetrics klog_metrics(process.metrics(), klog.get());
@@ -243,30 +428,54 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
   if (start.local) return absl::UnimplementedError("--local: this build has no momento_local");
 #endif
   ASSIGN_OR_RETURN(const std::unique_ptr<proxy::momento::Backend> backend,
-                   proxy::momento::Backend::Create(c.momento, process.metrics(), process.log(),
-                                                   FromEnvironment));
+                   proxy::momento::Backend::Create(c.momento, c.caches, &clock, process.metrics(),
+                                                   process.log(), FromEnvironment));
+  const absl::StatusOr<std::vector<proxy::momento::CheckedCache>> told =
+      backend->CheckService([&process] { return process.ToldToStop(); });
+  if (absl::IsCancelled(told.status()) && process.ToldToStop()) {
+    process.log()->Info("%s stops: told to before it was ready", config::MomentoProxy::kName);
+    return 0;
+  }
+  RETURN_IF_ERROR(told.status());
+  const std::vector<proxy::momento::CheckedCache>& checked = *told;
+  const Allowed allowed = AllowedOf(c, checked, process.log());
   core::ConnectionLimit connections(c.server.connections_max);
   core::WorkerPool pool(static_cast<int>(c.server.workers), &clock, process.metrics());
   const Shared shared{c, clock, clock.MonotonicNs(), process, pool, connections, *backend,
                       klog.get()};
   std::deque<std::unique_ptr<CacheFront>> fronts;
-  for (const config::Cache& cache : c.caches) {
-    ASSIGN_OR_RETURN(std::unique_ptr<CacheFront> front, CacheFront::Open(shared, cache));
+  for (size_t i = 0; i < c.caches.size(); ++i) {
+    ASSIGN_OR_RETURN(std::unique_ptr<CacheFront> front,
+                     CacheFront::Open(shared, allowed.caches[i], allowed.limits[i]));
     fronts.push_back(std::move(front));
   }
   const core::ScopedRun run(&pool);
+  backend->WatchKeys();
   core::AdminHooks hooks;
   hooks.ready = [&fronts] { return Ready(fronts); };
+  hooks.commands["breaker"] = {"the state of each cache's circuit breaker, and why",
+                               [&fronts](absl::string_view) { return BreakerText(fronts); }};
   RETURN_IF_ERROR(process.StartAdmin(std::move(hooks)));
   for (const auto& front : fronts) {
-    process.log()->Info("memcache on %s:%d for cache %s, %d workers", front->cache().host,
-                        front->server().port(), front->cache().cache_name, pool.size());
+    process.log()->Info("memcache on %s for cache %s, %d workers", front->server().where(),
+                        front->cache().cache_name, pool.size());
   }
+  // The same list of caches as at the start: one that came or went waits for a restart.
+  core::Reload<config::MomentoProxy> reload(
+      start, &process, [&](const config::MomentoProxy& next) {
+        connections.set_max(next.server.connections_max);
+        const Allowed now = AllowedOf(next, checked, process.log());
+        for (size_t i = 0; i < fronts.size(); ++i) {
+          fronts[i]->Retune(now.caches[i], now.limits[i], next);
+        }
+      });
   process.Ready();
   return process.ServeUntilSignal(
       {.begin_drain =
-           [&fronts] {
-             for (const auto& front : fronts) front->server().BeginDrain();
+           [&fronts, &process] {
+             for (const auto& front : fronts) {
+               front->server().BeginDrain(process.handover().GiveTo(front->cache().cache_name));
+             }
            },
        .drained =
            [&fronts] {
@@ -275,6 +484,13 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
              });
            },
        .on_reload = [&] {
+         reload.Run();
+         backend->LookAtKeysNow();
+         for (const auto& front : fronts) {
+           (void)front->server().ReloadTls();  // It logs what comes of it.
+           const absl::Status users = front->ReloadUsers();
+           if (!users.ok()) process.log()->Error("%s: users stay as they are", users.message());
+         }
          if (klog == nullptr) return;
          const absl::Status status = klog->Reopen();
          if (!status.ok()) process.log()->Error("%s", status.message());
@@ -284,8 +500,15 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
 void Metrics(core::Registry* registry) {
   const core::NetMetrics net(registry, {{"server", "default-cache"}});
   const proxy::CacheShared cache(registry, {{"cache", "default-cache"}});
+  const proxy::OverloadMetrics overload(registry, {{"cache", "default-cache"}},
+                                        {[] { return 0; }, [] { return 0; }, [] { return 0; }});
+  const proxy::NearMetrics near(registry, {{"cache", "default-cache"}}, nullptr);
+  const seg::Metrics near_engine(registry, "near:default-cache");
+  const proxy::momento::Meter meter(registry, {{"cache", "default-cache"}});
   const proxy::momento::Metrics momento(registry);
+  const proxy::momento::KeyMetrics key(registry, "momento", [] { return 0; });
   const core::KlogMetrics klog(registry, nullptr);
+  const core::AuthMetrics auth(registry, {{"server", "default-cache"}});
 }
 
 }  // namespace

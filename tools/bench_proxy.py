@@ -11,7 +11,7 @@ Needs two CPUs. Other work on the machine inflates the times of both sides; the 
 """
 import argparse
 import atexit
-import glob
+import json
 import os
 import re
 import socket
@@ -53,16 +53,8 @@ def stop(process):
 
 
 def run(cpus, *argv):
-    out = subprocess.run(argv, check=True, capture_output=True, text=True,
-                         preexec_fn=lambda: os.sched_setaffinity(0, cpus)).stdout
-    return {k: float(v) for k, v in re.findall(r"(\w+)=([\d.]+)", out)}
-
-
-def cpu_seconds(pid):
-    total = 0
-    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
-        total += int(open(path).read().split()[0])
-    return total / 1e9
+    return subprocess.run(argv, check=True, capture_output=True, text=True,
+                          preexec_fn=lambda: os.sched_setaffinity(0, cpus)).stdout
 
 
 def rss_kb(pid):
@@ -90,17 +82,17 @@ class Bench:
             wait_for(self.proxy_port_single)
 
     def bare(self, in_flight, batch=0, requests=None):
-        return run(MEASURED, f"{self.args.bin}/grpc_load", "--target",
-                   f"127.0.0.1:{self.local_port}", "--in-flight", str(in_flight), "--batch",
-                   str(batch), "--requests", str(requests or self.args.requests))
+        out = run(MEASURED, f"{self.args.bin}/grpc_load", "--target",
+                  f"127.0.0.1:{self.local_port}", "--in-flight", str(in_flight), "--batch",
+                  str(batch), "--requests", str(requests or self.args.requests))
+        return {k: float(v) for k, v in re.findall(r"(\w+)=([\d.]+)", out)}
 
     def proxied(self, process, port, connections, depth, keys, requests=None):
-        before = cpu_seconds(process.pid)
-        result = run(OTHERS, f"{self.args.bin}/memcache_load", "--port", str(port),
-                     "--connections", str(connections), "--depth", str(depth), "--keys-per-get",
-                     str(keys), "--requests", str(requests or self.args.requests))
-        result["cpu_us"] = (cpu_seconds(process.pid) - before) * 1e6 / result["requests"]
-        return result
+        out = json.loads(run(OTHERS, f"{self.args.bin}/load_gen", "-p", str(port), "--pid",
+                             str(process.pid), "-c", str(connections), "-d", str(depth), "--mix",
+                             f"get*{keys}", "-n", str((requests or self.args.requests) // keys),
+                             "--json"))
+        return {"cpu_us": out["server_cpu_us_per_key"], **out["latency"]}
 
 
 def table(bench, args):
@@ -168,8 +160,7 @@ def main():
     args = parser.parse_args()
     bench = Bench(args)
     idle_kb = rss_kb(bench.proxy.pid)
-    run(OTHERS, f"{args.bin}/memcache_load", "--port", str(bench.proxy_port), "--fill",
-        "--requests", "1000")
+    run(OTHERS, f"{args.bin}/load_gen", "-p", str(bench.proxy_port), "--preload", "-n", "1000")
     table(bench, args)
     memory(bench, args, idle_kb)
 

@@ -4,10 +4,14 @@
 //   grpc_load --target HOST:PORT [--cache NAME] [--in-flight N] [--keys N] [--requests R]
 //             [--batch K] [--fill BYTES]
 //
-// --batch K calls GetBatch with K keys instead. --fill BYTES stores every key first.
+// --batch K calls GetBatch with K keys instead. --fill BYTES stores every key first. Keys are spelled
+// as load_gen's. Prints one line of `name=value`: keys answered, misses, rate, this process's CPU per
+// key, latency per call.
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <random>
@@ -16,7 +20,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "proto/momento/cacheclient.grpc.pb.h"
-#include "tools/load_report.h"
+#include "tools/histogram.h"
+#include "tools/load/keys.h"
+#include "tools/server_process.h"
 
 namespace {
 
@@ -38,6 +44,8 @@ int64_t NowNs() {
   std::fprintf(stderr, "grpc_load: %s\n", why.c_str());
   std::exit(1);
 }
+
+double CpuSeconds() { return tools::ServerProcess::Look(::getpid())->cpu_seconds; }
 
 void AddMetadata(const Options& options, grpc::ClientContext* context) {
   context->AddMetadata("cache", options.cache);
@@ -122,7 +130,7 @@ class Load {
       grpc::ClientContext context;
       AddMetadata(options_, &context);
       cache_client::SetRequest request;
-      request.set_cache_key(absl::StrCat("key:", i));
+      request.set_cache_key(keys_.Spell(i));
       request.set_cache_body(std::string(options_.fill_bytes, 'v'));
       request.set_ttl_milliseconds(3'600'000);
       cache_client::SetResponse response;
@@ -133,9 +141,9 @@ class Load {
 
   void Run() {
     const int64_t start_ns = NowNs();
-    const double start_cpu = tools::CpuSeconds();
+    const double start_cpu = CpuSeconds();
     for (int i = 0; i < options_.in_flight; ++i) Start();
-    std::vector<int64_t> latency_ns;
+    tools::Latencies latencies;
     int64_t answered = 0, misses = 0, under_way = options_.in_flight;
     void* tag = nullptr;
     bool ok = false;
@@ -145,7 +153,7 @@ class Load {
       if (!call->status.ok()) Die("call failed: " + call->status.error_message());
       answered += call->answered;
       misses += call->misses;
-      latency_ns.push_back(NowNs() - call->start_ns);
+      latencies.Record(NowNs() - call->start_ns);
       delete call;
       --under_way;
       if (answered < options_.requests) {
@@ -153,12 +161,15 @@ class Load {
         ++under_way;
       }
     }
-    tools::Report(answered, misses, (NowNs() - start_ns) / 1e9, tools::CpuSeconds() - start_cpu,
-                  &latency_ns);
+    const double seconds = (NowNs() - start_ns) / 1e9;
+    std::printf("requests=%lld misses=%lld seconds=%.3f rate=%.0f cpu_us=%.3f p50_us=%.1f p99_us=%.1f\n",
+                static_cast<long long>(answered), static_cast<long long>(misses), seconds,
+                answered / seconds, (CpuSeconds() - start_cpu) * 1e6 / answered,
+                latencies.Quantile(0.5) / 1e3, latencies.Quantile(0.99) / 1e3);
   }
 
  private:
-  std::string RandomKey() { return absl::StrCat("key:", rng_() % options_.keys); }
+  std::string RandomKey() { return keys_.Spell(rng_() % options_.keys); }
 
   void Start() {
     if (options_.batch == 0) {
@@ -171,6 +182,8 @@ class Load {
   }
 
   const Options options_;
+  const tools::load::KeySpace keys_ =
+      *tools::load::KeySpace::Create("key:", options_.keys, tools::load::Numbers::Always(20));
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<cache_client::Scs::Stub> stub_;
   grpc::CompletionQueue queue_;

@@ -1,11 +1,14 @@
 #include "cache/local/faults.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "cache/local/limits.h"
 
 namespace cache::local {
 namespace {
@@ -50,6 +53,17 @@ bool Names(absl::string_view list, Rpc rpc) {
   return false;
 }
 
+// "get,get-batch"; all for "", nullopt if one is no call.
+std::optional<std::bitset<kRpcs>> RpcsOf(absl::string_view list) {
+  std::bitset<kRpcs> named;
+  for (absl::string_view name : absl::StrSplit(list, ',', absl::SkipEmpty())) {
+    const auto at = std::find(kRpcNames.begin(), kRpcNames.end(), name);
+    if (at == kRpcNames.end()) return std::nullopt;
+    named.set(static_cast<size_t>(at - kRpcNames.begin()));
+  }
+  return named.any() ? named : named.set();
+}
+
 absl::Status BadHeader(absl::string_view name, absl::string_view value) {
   return absl::InvalidArgumentError(absl::StrCat(name, ": \"", value, "\" is not understood"));
 }
@@ -75,9 +89,16 @@ absl::Status Faults::Configure(const config::Local& options) {
     return absl::InvalidArgumentError(absl::StrCat("local.fault_error: \"", options.fault_error,
                                                    "\" is not a status such as \"unavailable\""));
   }
+  const std::optional<std::bitset<kRpcs>> rpcs = RpcsOf(options.fault_rpcs);
+  if (!rpcs) {
+    return absl::InvalidArgumentError(absl::StrCat("local.fault_rpcs: \"", options.fault_rpcs,
+                                                   "\" is not calls such as \"get,set-if-hash\""));
+  }
   core::MutexLock lock(mu_);
   options_ = options;
   error_ = *error;
+  rpcs_ = *rpcs;
+  calls_ = 0;
   throws_ = 0;
   configured_.store(options.fault_error_percent > 0 || options.fault_delay_percent > 0 ||
                         options.fault_reset_percent > 0,
@@ -85,9 +106,13 @@ absl::Status Faults::Configure(const config::Local& options) {
   return absl::OkStatus();
 }
 
-void Faults::Roll(Verdict* verdict) {
+void Faults::Roll(Rpc rpc, Verdict* verdict) {
   core::MutexLock lock(mu_);
-  // Four throws a call whatever they decide: what hits a call depends on its place in line only.
+  if (!rpcs_.test(static_cast<size_t>(rpc))) return;
+  if (options_.fault_calls_max != 0 && calls_ == options_.fault_calls_max) return;
+  ++calls_;
+  // Four throws a call whatever they decide: what hits a call depends on its place in line only,
+  // the line of those that may be hit.
   const uint64_t seed = options_.fault_seed;
   const uint64_t delay_roll = Dice(seed, throws_++) % 100;
   const uint64_t jitter_roll = Dice(seed, throws_++);
@@ -100,7 +125,11 @@ void Faults::Roll(Verdict* verdict) {
   if (reset_roll < options_.fault_reset_percent) verdict->reset = true;
   if (error_roll < options_.fault_error_percent) {
     verdict->error = absl::Status(error_, "injected by the server's configuration");
+    if (!options_.fault_detail.empty()) {
+      verdict->error.SetPayload(kErrTrailer, absl::Cord(options_.fault_detail));
+    }
   }
+  verdict->applied = options_.fault_applied;
 }
 
 void Faults::Obey(Rpc rpc, const FaultHeaders& headers, Verdict* verdict) {

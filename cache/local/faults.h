@@ -4,10 +4,11 @@
 // `return-error` for the calls in `error-rpcs`, `delay-ms` for those in `delay-rpcs`, at most
 // `error-count` or `delay-count` times a session (`request-id`) and call. And the server's
 // configuration may ask for it by the percent: seeded dice, thrown in the order in which calls
-// arrive.
+// arrive, for all calls or for some kinds, as long as it says.
 #pragma once
 
 #include <atomic>
+#include <bitset>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -27,6 +28,7 @@ namespace cache::local {
 struct Verdict {
   absl::Duration delay = absl::ZeroDuration();
   bool reset = false;
+  bool applied = false;  // It is carried out even so, before that: the caller cannot know.
   absl::Status error;
 };
 
@@ -48,13 +50,13 @@ std::optional<absl::StatusCode> StatusNamed(absl::string_view name);
 class Faults {
  public:
   // Replaces the configured faults; the dice start again from the seed. INVALID_ARGUMENT for an
-  // unknown status, and then nothing changes. Only the fault_* fields are read.
+  // unknown status or call, and then nothing changes. Only the fault_* fields are read.
   absl::Status Configure(const config::Local& options);
 
   // Whether Roll() could do anything.
   bool configured() const { return configured_.load(std::memory_order_relaxed); }
   // Adds the configured faults that hit this call.
-  void Roll(Verdict* verdict);
+  void Roll(Rpc rpc, Verdict* verdict);
   // Adds what the call asks for. Malformed headers fail it with INVALID_ARGUMENT.
   void Obey(Rpc rpc, const FaultHeaders& headers, Verdict* verdict);
 
@@ -74,6 +76,8 @@ class Faults {
   core::Mutex mu_;  // Guards everything below.
   config::Local options_ ABSL_GUARDED_BY(mu_);
   absl::StatusCode error_ ABSL_GUARDED_BY(mu_) = absl::StatusCode::kUnavailable;
+  std::bitset<kRpcs> rpcs_ ABSL_GUARDED_BY(mu_);  // What the dice are thrown for.
+  uint64_t calls_ ABSL_GUARDED_BY(mu_) = 0;       // For how many they were.
   uint64_t throws_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_map<std::string, Uses> uses_ ABSL_GUARDED_BY(mu_);
   std::deque<std::string> use_order_ ABSL_GUARDED_BY(mu_);  // Oldest first.

@@ -23,6 +23,13 @@ absl::Status ItemTooLarge(uint64_t bytes, uint64_t limit) {
   return status;
 }
 
+absl::Status RateExceeded() {
+  absl::Status status =
+      absl::ResourceExhaustedError("too many operations: the account's request rate is exceeded");
+  status.SetPayload(kErrTrailer, absl::Cord("operations_rate_limit_exceeded"));
+  return status;
+}
+
 absl::Status OutOfMemory() {
   return absl::ResourceExhaustedError("the cache is full and nothing in it may be evicted");
 }

@@ -31,6 +31,8 @@ struct Limits {
 
 // RESOURCE_EXHAUSTED for an item of `bytes`.
 absl::Status ItemTooLarge(uint64_t bytes, uint64_t limit);
+// RESOURCE_EXHAUSTED for a call past the account's rate.
+absl::Status RateExceeded();
 // RESOURCE_EXHAUSTED for a heap that cannot make room.
 absl::Status OutOfMemory();
 

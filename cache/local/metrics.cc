@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "proto/momento/metering.h"
+
 namespace cache::local {
 namespace {
 
@@ -57,6 +59,23 @@ void Metrics::Count(Rpc rpc, absl::StatusCode code) {
   if (counter == nullptr) [[unlikely]]
     counter = Register(rpc, code);
   counter->Add();
+}
+
+uint64_t Metrics::Charge(Rpc rpc, uint64_t asked_bytes, uint64_t told_bytes) {
+  uint64_t operations = proto::momento::OperationsOf(asked_bytes + told_bytes);
+  if (rpc == Rpc::kSetIf || rpc == Rpc::kSetIfNotExists) operations *= proto::momento::kSetIfFactor;
+  switch (rpc) {
+    case Rpc::kGet:
+    case Rpc::kGetBatch:
+    case Rpc::kGetWithHash:
+    case Rpc::kKeysExist:
+    case Rpc::kItemGetTtl:
+    case Rpc::kItemGetType: read_operations.Add(operations); break;
+    default: write_operations.Add(operations);
+  }
+  received_bytes.Add(asked_bytes);
+  sent_bytes.Add(told_bytes);
+  return operations;
 }
 
 uint64_t Metrics::Calls(Rpc rpc, absl::StatusCode code) const {

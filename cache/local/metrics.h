@@ -27,6 +27,17 @@ class Metrics : public core::MetricGroup {
   // Calls of `rpc` that were answered with `code`.
   uint64_t Calls(Rpc rpc, absl::StatusCode code) const;
 
+  // Counts what the service would count of one item that was asked for and answered, in bytes of key
+  // and value (see proto/momento/metering.h); returns the operations.
+  uint64_t Charge(Rpc rpc, uint64_t asked_bytes, uint64_t told_bytes);
+
+  core::Counter read_operations{this, "operation_total", "Operations, as the service counts them.",
+                                {{"kind", "read"}}};
+  core::Counter write_operations{this, "operation_total", "Operations, as the service counts them.",
+                                 {{"kind", "write"}}};
+  core::Counter received_bytes{this, "received_item_bytes_total",
+                               "Bytes of keys and values in the requests of those."};
+  core::Counter sent_bytes{this, "sent_item_bytes_total", "Bytes of values in their answers."};
   core::Counter fault_errors{this, "fault_total", "Faults injected, by kind.", {{"kind", "error"}}};
   core::Counter fault_delays{this, "fault_total", "Faults injected, by kind.", {{"kind", "delay"}}};
   core::Counter fault_resets{this, "fault_total", "Faults injected, by kind.", {{"kind", "reset"}}};

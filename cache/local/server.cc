@@ -14,6 +14,7 @@
 #include "cache/local/faults.h"
 #include "cache/local/metrics.h"
 #include "cache/local/services.h"
+#include "cache/local/tokens.h"
 #include "core/base/mutex.h"
 #include "core/base/status.h"
 
@@ -74,19 +75,23 @@ class LocalServer::Impl {
       : address_(std::move(address)),
         log_(log),
         directory_(std::make_shared<Directory>(engine, clock, options.caches_max)),
-        metrics_(registry, directory_) {
+        metrics_(registry, directory_),
+        tokens_(options.token, options.token_file),
+        quota_(options.operations_per_second, clock) {
     context_.directory = directory_.get();
     context_.faults = &faults_;
     context_.metrics = &metrics_;
     context_.limits = {.item_bytes = options.item_size_max,
                        .ttl_ms = absl::ToInt64Milliseconds(options.ttl_max)};
-    context_.token = options.token;
+    context_.tokens = &tokens_;
+    context_.quota = &quota_;
     context_.create_unknown = options.create_unknown;
     context_.unix_path = address_.unix_path;
   }
   ~Impl() { Shutdown(absl::ZeroDuration()); }
 
   absl::Status Start() {
+    RETURN_IF_ERROR(tokens_.Read());
     grpc::ServerBuilder builder;
     Tune(&builder, context_.limits.item_bytes);
     // The port is written before the first call can arrive.
@@ -127,12 +132,18 @@ class LocalServer::Impl {
 
  private:
   void TickUntilStopped() {
+    bool tokens_readable = true;
     mu_.Lock();
     while (!stopped_) {
       wake_.WaitFor(mu_, kTickSeconds);
       if (stopped_) break;
       mu_.Unlock();
       directory_->Tick();
+      const absl::Status read = tokens_.Read();
+      if (!read.ok() && tokens_readable) {
+        log_->Warning("%s; the tokens read last stay", read.message());
+      }
+      tokens_readable = read.ok();
       mu_.Lock();
     }
     mu_.Unlock();
@@ -143,6 +154,8 @@ class LocalServer::Impl {
   // Owned by this server and by the gauges that read it, which live as long as the registry.
   const std::shared_ptr<Directory> directory_;
   Metrics metrics_;
+  Tokens tokens_;
+  Quota quota_;
   Faults faults_;
   ServicesContext context_;
   const std::unique_ptr<Services> services_ = Services::Create(&context_);

@@ -101,21 +101,28 @@ class Gate {
   const Limits& limits() const { return context_.limits; }
   Directory& directory() const { return *context_.directory; }
   void StopDelays() { delays_.Stop(); }
+  void Charge(Rpc rpc, size_t asked_bytes, size_t told_bytes = 0) {
+    context_.quota->Spend(context_.metrics->Charge(rpc, asked_bytes, told_bytes));
+  }
   void Count(Rpc rpc, const absl::Status& status) { context_.metrics->Count(rpc, status.code()); }
 
-  // Calls then(OK) when the call may be carried out, at once or after its delay, or then(why not).
-  // `then` is called once and answers the call.
+  // Calls then(OK, end) when the call may be carried out, at once or after its delay, or
+  // then(why not, OK). `then` is called once and answers the call: with `end`, if it worked.
   template <class Then>
   void Enter(Context* call, Rpc rpc, Then then) {
-    if (absl::Status status = CheckToken(call); !status.ok()) return then(status);
+    if (absl::Status status = CheckToken(call); !status.ok()) return then(status, {});
+    if (rpc < Rpc::kPing && !context_.quota->Allows()) return then(RateExceeded(), {});
     Verdict verdict;
     if (context_.faults->configured()) [[unlikely]]
-      context_.faults->Roll(&verdict);
+      context_.faults->Roll(rpc, &verdict);
     ObeyHeaders(call, rpc, &verdict);
     if (verdict.delay <= absl::ZeroDuration()) return Judge(call, verdict, then);
     context_.metrics->fault_delays.Add();
     delays_.Wait(verdict.delay, [this, call, verdict, then](bool in_time) mutable {
-      if (!in_time) verdict.error = absl::UnavailableError("the server is shutting down");
+      if (!in_time) {
+        verdict.error = absl::UnavailableError("the server is shutting down");
+        verdict.applied = false;
+      }
       Judge(call, verdict, then);
     });
   }
@@ -135,8 +142,10 @@ class Gate {
   template <class Work>
   ServerUnaryReactor* Unary(Context* call, Rpc rpc, Work work) {
     ServerUnaryReactor* reactor = call->DefaultReactor();
-    Enter(call, rpc, [this, call, rpc, reactor, work](absl::Status status) {
+    Enter(call, rpc, [this, call, rpc, reactor, work](absl::Status status,
+                                                      const absl::Status& end) {
       if (status.ok()) status = work();
+      if (status.ok()) status = end;
       Count(rpc, status);
       reactor->Finish(ToGrpc(status, call));
     });
@@ -171,9 +180,9 @@ class Gate {
 
  private:
   absl::Status CheckToken(Context* call) const {
-    if (context_.token.empty()) return absl::OkStatus();
+    if (!context_.tokens->required()) return absl::OkStatus();
     const auto given = Header(call, "authorization");
-    if (given && *given == context_.token) return absl::OkStatus();
+    if (given && context_.tokens->Accept(*given)) return absl::OkStatus();
     return absl::UnauthenticatedError("the authorization of this call is not the server's token");
   }
 
@@ -195,13 +204,16 @@ class Gate {
 
   template <class Then>
   void Judge(Context* call, const Verdict& verdict, Then& then) {
+    absl::Status fault = verdict.error;
     if (verdict.reset) {
       context_.metrics->fault_resets.Add();
       ResetConnection(call);
-      return then(absl::UnavailableError("the connection was reset"));  // Nobody will hear it.
+      fault = absl::UnavailableError("the connection was reset");  // Nobody will hear it.
+    } else if (!fault.ok()) {
+      context_.metrics->fault_errors.Add();
     }
-    if (!verdict.error.ok()) context_.metrics->fault_errors.Add();
-    then(verdict.error);
+    if (verdict.applied) return then(absl::OkStatus(), fault);
+    then(fault, absl::OkStatus());
   }
 
   void ResetConnection(Context* call) const {
@@ -212,7 +224,8 @@ class Gate {
   Delays delays_;
 };
 
-// A call that answers one message an item, in order: fill(i, reply) says what the i-th is.
+// A call that answers one message an item, in order: fill(i, reply) says what the i-th is. Then it
+// ends with the status that Begin() was told.
 template <class Reply>
 class Stream final : public grpc::ServerWriteReactor<Reply> {
  public:
@@ -221,10 +234,11 @@ class Stream final : public grpc::ServerWriteReactor<Reply> {
   // `gate` and `call` outlive the call.
   Stream(Gate* gate, Context* call, Rpc rpc) : gate_(gate), call_(call), rpc_(rpc) {}
 
-  void Begin(Directory::StorePtr store, int count, Fill fill) {
+  void Begin(Directory::StorePtr store, int count, Fill fill, absl::Status end) {
     store_ = std::move(store);
     count_ = count;
     fill_ = std::move(fill);
+    end_ = std::move(end);
     Next();
   }
   void End(const absl::Status& status) {
@@ -234,7 +248,7 @@ class Stream final : public grpc::ServerWriteReactor<Reply> {
 
  private:
   void Next() {
-    if (next_ == count_) return End(absl::OkStatus());
+    if (next_ == count_) return End(end_);
     reply_.Clear();
     if (const absl::Status status = fill_(*store_, next_, &reply_); !status.ok()) {
       return End(status);
@@ -248,8 +262,8 @@ class Stream final : public grpc::ServerWriteReactor<Reply> {
       this->StartWrite(&reply_, options);
     } else {
       options.clear_buffer_hint();
-      gate_->Count(rpc_, absl::OkStatus());
-      this->StartWriteAndFinish(&reply_, options, grpc::Status::OK);
+      gate_->Count(rpc_, end_);
+      this->StartWriteAndFinish(&reply_, options, ToGrpc(end_, call_));
     }
   }
   void OnWriteDone(bool ok) override {
@@ -263,6 +277,7 @@ class Stream final : public grpc::ServerWriteReactor<Reply> {
   const Rpc rpc_;
   Directory::StorePtr store_;
   Fill fill_;
+  absl::Status end_;
   int count_ = 0;
   int next_ = 0;
   Reply reply_;
@@ -275,14 +290,14 @@ grpc::ServerWriteReactor<Reply>* OpenStream(Gate* gate, Context* call, Rpc rpc, 
                                             std::function<absl::Status(int index)> check,
                                             typename Stream<Reply>::Fill fill) {
   auto* stream = new Stream<Reply>(gate, call, rpc);  // Deletes itself when the call is over.
-  gate->Enter(call, rpc, [=](const absl::Status& admitted) {
+  gate->Enter(call, rpc, [=](const absl::Status& admitted, const absl::Status& end) {
     if (!admitted.ok()) return stream->End(admitted);
     absl::StatusOr<Directory::StorePtr> store = gate->FindStore(call);
     if (!store.ok()) return stream->End(store.status());
     for (int i = 0; i < count; ++i) {
       if (const absl::Status status = check(i); !status.ok()) return stream->End(status);
     }
-    stream->Begin(*std::move(store), count, fill);
+    stream->Begin(*std::move(store), count, fill, end);
   });
   return stream;
 }
@@ -367,6 +382,7 @@ class ScsService final : public pb::Scs::CallbackService {
     return gate_.OnStore(call, Rpc::kGet, [this, request, reply](Store& store) -> absl::Status {
       RETURN_IF_ERROR(gate_.limits().CheckKey(request->cache_key()));
       FillGet(store, request->cache_key(), reply);
+      gate_.Charge(Rpc::kGet, request->cache_key().size(), reply->cache_body().size());
       return absl::OkStatus();
     });
   }
@@ -377,6 +393,8 @@ class ScsService final : public pb::Scs::CallbackService {
         call, Rpc::kGetWithHash, [this, request, reply](Store& store) -> absl::Status {
           RETURN_IF_ERROR(gate_.limits().CheckKey(request->cache_key()));
           const Store::Found found = store.Get(request->cache_key());
+          gate_.Charge(Rpc::kGetWithHash, request->cache_key().size(),
+                       found.value ? found.value->size() : 0);
           if (!found.value) {
             reply->mutable_missing();
             return absl::OkStatus();
@@ -392,8 +410,10 @@ class ScsService final : public pb::Scs::CallbackService {
     return OpenStream<pb::GetResponse>(
         &gate_, call, Rpc::kGetBatch, request->items_size(),
         [this, request](int i) { return gate_.limits().CheckKey(request->items(i).cache_key()); },
-        [request](Store& store, int i, pb::GetResponse* reply) {
+        [this, request](Store& store, int i, pb::GetResponse* reply) {
           FillGet(store, request->items(i).cache_key(), reply);
+          gate_.Charge(Rpc::kGetBatch, request->items(i).cache_key().size(),
+                       reply->cache_body().size());
           return absl::OkStatus();
         });
   }
@@ -402,7 +422,7 @@ class ScsService final : public pb::Scs::CallbackService {
                           pb::SetResponse* reply) override {
     return gate_.OnStore(call, Rpc::kSet, [this, request, reply](Store& store) -> absl::Status {
       RETURN_IF_ERROR(CheckItem(*request));
-      return SetOne(store, *request, reply);
+      return SetOne(Rpc::kSet, store, *request, reply);
     });
   }
 
@@ -412,7 +432,7 @@ class ScsService final : public pb::Scs::CallbackService {
         &gate_, call, Rpc::kSetBatch, request->items_size(),
         [this, request](int i) { return CheckItem(request->items(i)); },
         [this, request](Store& store, int i, pb::SetResponse* reply) {
-          return SetOne(store, request->items(i), reply);
+          return SetOne(Rpc::kSetBatch, store, request->items(i), reply);
         });
   }
 
@@ -421,7 +441,7 @@ class ScsService final : public pb::Scs::CallbackService {
     return gate_.OnStore(call, Rpc::kSetIf, [this, request, reply](Store& store) -> absl::Status {
       const std::optional<Condition> condition = ConditionOf(*request);
       if (!condition) return NoCondition();
-      return SetConditionally(store, *request, *condition, reply);
+      return SetConditionally(Rpc::kSetIf, store, *request, *condition, reply);
     });
   }
 
@@ -429,7 +449,8 @@ class ScsService final : public pb::Scs::CallbackService {
                                      pb::SetIfNotExistsResponse* reply) override {
     return gate_.OnStore(
         call, Rpc::kSetIfNotExists, [this, request, reply](Store& store) -> absl::Status {
-          return SetConditionally(store, *request, Condition{.if_absent = true}, reply);
+          return SetConditionally(Rpc::kSetIfNotExists, store, *request,
+                                  Condition{.if_absent = true}, reply);
         });
   }
 
@@ -439,7 +460,8 @@ class ScsService final : public pb::Scs::CallbackService {
                          [this, request, reply](Store& store) -> absl::Status {
                            const std::optional<Condition> condition = ConditionOf(*request);
                            if (!condition) return NoCondition();
-                           RETURN_IF_ERROR(SetConditionally(store, *request, *condition, reply));
+                           RETURN_IF_ERROR(SetConditionally(Rpc::kSetIfHash, store, *request,
+                                                            *condition, reply));
                            if (reply->has_stored()) {
                              reply->mutable_stored()->set_new_hash(HashOf(request->cache_body()));
                            }
@@ -452,6 +474,7 @@ class ScsService final : public pb::Scs::CallbackService {
     return gate_.OnStore(call, Rpc::kDelete, [this, request](Store& store) -> absl::Status {
       RETURN_IF_ERROR(gate_.limits().CheckKey(request->cache_key()));
       store.Delete(request->cache_key());
+      gate_.Charge(Rpc::kDelete, request->cache_key().size());
       return absl::OkStatus();
     });
   }
@@ -463,6 +486,7 @@ class ScsService final : public pb::Scs::CallbackService {
                            for (const std::string& key : request->cache_keys()) {
                              RETURN_IF_ERROR(gate_.limits().CheckKey(key));
                              reply->add_exists(store.Peek(key).value.has_value());
+                             gate_.Charge(Rpc::kKeysExist, key.size());
                            }
                            return absl::OkStatus();
                          });
@@ -478,7 +502,9 @@ class ScsService final : public pb::Scs::CallbackService {
               store.Increment(request->cache_key(), request->amount(),
                               static_cast<int64_t>(request->ttl_milliseconds()), &sum);
           reply->set_value(sum);
-          return Incremented(result, *request);
+          RETURN_IF_ERROR(Incremented(result, *request));
+          gate_.Charge(Rpc::kIncrement, request->cache_key().size());
+          return absl::OkStatus();
         });
   }
 
@@ -493,6 +519,7 @@ class ScsService final : public pb::Scs::CallbackService {
             return absl::InvalidArgumentError("the request says no new TTL");
           }
           RETURN_IF_ERROR(gate_.limits().CheckNewTtl(ttl_ms));
+          gate_.Charge(Rpc::kUpdateTtl, request->cache_key().size());
           FillTtlResult(store.UpdateTtl(request->cache_key(), static_cast<int64_t>(ttl_ms), rule),
                         reply);
           return absl::OkStatus();
@@ -504,6 +531,7 @@ class ScsService final : public pb::Scs::CallbackService {
     return gate_.OnStore(call, Rpc::kItemGetTtl,
                          [this, request, reply](Store& store) -> absl::Status {
                            RETURN_IF_ERROR(gate_.limits().CheckKey(request->cache_key()));
+                           gate_.Charge(Rpc::kItemGetTtl, request->cache_key().size());
                            const Store::Found found = store.Peek(request->cache_key());
                            if (found.value) {
                              reply->mutable_found()->set_remaining_ttl_millis(
@@ -520,6 +548,7 @@ class ScsService final : public pb::Scs::CallbackService {
     return gate_.OnStore(call, Rpc::kItemGetType,
                          [this, request, reply](Store& store) -> absl::Status {
                            RETURN_IF_ERROR(gate_.limits().CheckKey(request->cache_key()));
+                           gate_.Charge(Rpc::kItemGetType, request->cache_key().size());
                            if (store.Peek(request->cache_key()).value) {
                              reply->mutable_found()->set_item_type(pb::ItemGetTypeResponse::SCALAR);
                            } else {
@@ -536,15 +565,18 @@ class ScsService final : public pb::Scs::CallbackService {
                                     request.ttl_milliseconds());
   }
 
-  absl::Status SetOne(Store& store, const pb::SetRequest& request, pb::SetResponse* reply) const {
+  absl::Status SetOne(Rpc rpc, Store& store, const pb::SetRequest& request,
+                      pb::SetResponse* reply) const {
     reply->set_result(pb::Ok);
-    return gate_.Written(store.Set(request.cache_key(), request.cache_body(),
-                                   static_cast<int64_t>(request.ttl_milliseconds())),
-                         request.cache_key(), request.cache_body());
+    RETURN_IF_ERROR(gate_.Written(store.Set(request.cache_key(), request.cache_body(),
+                                            static_cast<int64_t>(request.ttl_milliseconds())),
+                                  request.cache_key(), request.cache_body()));
+    gate_.Charge(rpc, request.cache_key().size() + request.cache_body().size());
+    return absl::OkStatus();
   }
 
   template <class Request, class Reply>
-  absl::Status SetConditionally(Store& store, const Request& request, const Condition& condition,
+  absl::Status SetConditionally(Rpc rpc, Store& store, const Request& request, const Condition& condition,
                                 Reply* reply) const {
     RETURN_IF_ERROR(CheckItem(request));
     bool stored = false;
@@ -552,6 +584,7 @@ class ScsService final : public pb::Scs::CallbackService {
         gate_.Written(store.SetIf(request.cache_key(), request.cache_body(),
                                   static_cast<int64_t>(request.ttl_milliseconds()), condition),
                       request.cache_key(), request.cache_body(), &stored));
+    gate_.Charge(rpc, request.cache_key().size() + request.cache_body().size());
     if (stored) {
       reply->mutable_stored();
     } else {

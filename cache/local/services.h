@@ -13,6 +13,8 @@
 #include "cache/local/faults.h"
 #include "cache/local/limits.h"
 #include "cache/local/metrics.h"
+#include "cache/local/quota.h"
+#include "cache/local/tokens.h"
 
 namespace grpc {
 class Service;
@@ -26,7 +28,8 @@ struct ServicesContext {
   Faults* faults;
   Metrics* metrics;
   Limits limits;
-  std::string token;  // Empty: any authorization will do.
+  Quota* quota;
+  const Tokens* tokens;
   bool create_unknown = false;
   std::string unix_path;  // Of the listener; empty for TCP.
   int port = 0;           // Of the listener; written before the first call can arrive.

@@ -98,13 +98,13 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Create(const config::Seg& options,
 }
 
 Store::Found Store::Get(absl::string_view key) {
-  Found found{.item = cache_->Get(EngineKey(key).view()), .value = {}};
+  Found found{.item = cache_->Get(EngineKey(key).view(), seg::Token::kQuiet), .value = {}};
   found.value = Unwrap(key, found.item);
   return found;
 }
 
 Store::Found Store::Peek(absl::string_view key) {
-  Found found{.item = cache_->Peek(EngineKey(key).view()), .value = {}};
+  Found found{.item = cache_->Peek(EngineKey(key).view(), seg::Token::kQuiet), .value = {}};
   found.value = Unwrap(key, found.item);
   return found;
 }
@@ -117,6 +117,7 @@ seg::StoreResult Store::Set(absl::string_view key, absl::string_view value, int6
 
 seg::StoreResult Store::Apply(absl::string_view key, Decide decide) {
   seg::Update update;
+  update.token = seg::Token::kQuiet;  // Conditions go by the value, or its hash.
   return cache_->Apply(
       EngineKey(key).view(),
       [&](const seg::ItemRef& item, seg::Update* out) {

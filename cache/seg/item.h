@@ -82,6 +82,12 @@ class Item {
     Put(to, spec.value.data(), spec.value.size());
   }
 
+  void Prefetch() const { __builtin_prefetch(at_); }
+  // Of a small item all, of a larger one the beginning; where it ends is not known yet.
+  void PrefetchWhole() const {
+    __builtin_prefetch(at_);
+    __builtin_prefetch(at_ + 64);
+  }
   absl::string_view key() const { return {at_ + KeyAt(word()), key_bytes()}; }
   absl::string_view value() const {
     const uint64_t w = word();

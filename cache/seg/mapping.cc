@@ -1,27 +1,64 @@
-// Anonymous mmap(2), without swap reserved for it.
+// mmap(2), without swap reserved for it.
 #include "cache/seg/mapping.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
 
 namespace seg {
+namespace {
 
-absl::StatusOr<Mapping> Mapping::Create(size_t bytes) {
-  void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+absl::StatusOr<char*> Map(size_t bytes, int flags, int fd) {
+  void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
   if (at == MAP_FAILED) {
     return absl::ResourceExhaustedError(
         absl::StrCat("cannot map ", bytes, " bytes for the cache: ", std::strerror(errno)));
   }
-  return Mapping(static_cast<char*>(at), bytes);
+  return static_cast<char*>(at);
+}
+
+}  // namespace
+
+absl::StatusOr<Mapping> Mapping::Create(size_t bytes) {
+  const auto at = Map(bytes, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  if (!at.ok()) return at.status();
+  return Mapping(*at, bytes);
+}
+
+absl::StatusOr<Mapping> Mapping::OfFile(int fd, size_t bytes) {
+  const auto at = Map(bytes, MAP_SHARED, fd);
+  if (!at.ok()) return at.status();
+  return Mapping(*at, bytes);
 }
 
 Mapping::~Mapping() {
   if (data_ != nullptr) ::munmap(data_, bytes_);
+}
+
+absl::Status WishPages(char* data, size_t bytes, const PageWishes& wishes) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(data) & ~(page - 1);
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes + page - 1) & ~(page - 1);
+  void* const at = reinterpret_cast<void*>(begin);
+  // A kernel without huge pages says EINVAL, and small ones do as well.
+  if (wishes.huge_pages) ::madvise(at, end - begin, MADV_HUGEPAGE);
+  if (wishes.prefault && ::madvise(at, end - begin, MADV_POPULATE_WRITE) != 0) {
+    if (errno != EINVAL) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("cannot prefault ", bytes, " bytes for the cache: ", std::strerror(errno)));
+    }
+    // Before Linux 5.14: by touching them.
+    for (uintptr_t p = begin; p < end; p += page) {
+      volatile char* const byte = reinterpret_cast<volatile char*>(p);
+      *byte = *byte;
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace seg

@@ -14,9 +14,22 @@ struct Metrics : core::MetricGroup {
 
   core::Counter get_hit{this, "get_hit_total", "Counted lookups that found a live item."};
   core::Counter get_miss{this, "get_miss_total", "Counted lookups that found none."};
+  core::Counter find_expired{this, "find_expired_total",
+                             "Lookups that found none because it was past its deadline."};
+  core::Counter find_flushed{this, "find_flushed_total",
+                             "Lookups that found none because it was flushed."};
   core::Counter item_store{this, "item_store_total", "Items written, moves not included."};
   core::Counter item_delete{this, "item_delete_total", "Live items removed on request."};
   core::Counter item_evict{this, "item_evict_total", "Live items lost to eviction."};
+  core::Counter item_evict_ttl{this, "item_evict_ttl_total",
+                               "Of the items lost to eviction, those that had a deadline."};
+  core::Counter item_evict_used{
+      this, "item_evict_used_total",
+      "Of the items lost to eviction, those used lately; 0 with a policy that counts no uses."};
+  core::Counter item_evict_unused{this, "item_evict_unused_total",
+                                  "Of the items lost to eviction, those never used; likewise."};
+  core::Counter item_expire_unused{this, "item_expire_unused_total",
+                                   "Of the items that expired, those never used; likewise."};
   core::Counter item_expire{this, "item_expire_total",
                             "Items removed when their segment was reclaimed after their deadline."};
   core::Counter item_move{this, "item_move_total", "Items copied elsewhere for a longer life."};
@@ -33,6 +46,8 @@ struct Metrics : core::MetricGroup {
                               {{"cause", "flushed"}}};
   core::Counter segment_empty{this, "segment_reclaim_total", "Segments reclaimed, by cause.",
                               {{"cause", "empty"}}};
+  core::Counter segment_sparse{this, "segment_reclaim_total", "Segments reclaimed, by cause.",
+                               {{"cause", "sparse"}}};
 };
 
 }  // namespace seg

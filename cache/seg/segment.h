@@ -3,14 +3,19 @@
 // Life of a segment; nothing else is legal, and Move() checks it:
 //
 //   kFree ──────► kOpen ──────► kSealed ──────► kDraining ──────► kFree
-//     taken by a     full, expired,   claimed: expired,   last reader
-//     TTL bucket     flushed or       evicted, flushed    has left
+//     taken by a     full, expired,   claimed: expired,   its items are out of the
+//     TTL bucket     flushed or       evicted, flushed    index and nobody reads them
 //                    wanted back      or empty
+//   kDraining ──► kSealed
+//     spared: the large item that fills it stays, or there is no room to move its items to
+//   kFree ──────► kPart ──────► kFree
+//     joined to the segment before it, which then holds one item larger than a segment
+//   kFree ──────► kRetired
+//     its memory belongs to the index from now on
 //
-// Two counts hold a segment back. `writers`: reservations whose bytes are not yet in the index; a
-// segment is only claimed at 0, and a sealed one gets no new ones. `pins`: readers of its bytes,
-// plus one of its own from opening until its items have left the index; at 0 the bytes may be
-// reused.
+// `writers` holds a segment back: reservations whose bytes are not yet in the index; a segment is
+// only claimed at 0, and a sealed one gets no new ones. Readers hold it back by what pins.h says,
+// or by counting themselves in `pins`.
 #pragma once
 
 #include <atomic>
@@ -20,58 +25,86 @@
 
 namespace seg {
 
-enum class SegmentState : uint8_t { kFree, kOpen, kSealed, kDraining };
+enum class SegmentState : uint8_t { kFree, kOpen, kSealed, kDraining, kPart, kRetired };
 
 constexpr bool CanMove(SegmentState from, SegmentState to) {
   using enum SegmentState;
   switch (from) {
     case kFree:
-      return to == kOpen;
+      return to == kOpen || to == kPart || to == kRetired;
     case kOpen:
       return to == kSealed;
     case kSealed:
       return to == kDraining;
     case kDraining:
+      return to == kFree || to == kSealed;
+    case kPart:
       return to == kFree;
+    case kRetired:
+      return false;
   }
   return false;
 }
 
+// Which of two queues a segment is in, for eviction policies that tell new items from proven ones.
+enum class Rank : uint8_t { kNew, kProven };
+inline constexpr int kRanks = 2;
+
 inline constexpr uint32_t kNoSegment = UINT32_MAX;
 
 struct alignas(64) Segment {
-  // Written by readers and writers of items, from any thread.
+  // This line is written by whoever takes an item out of the index, from any thread. Items and bytes
+  // that have left: see Gone().
+  std::atomic<uint64_t> gone{0};
   std::atomic<uint32_t> pins{0};
-  std::atomic<uint32_t> writers{0};
-  std::atomic<uint32_t> live_items{0};  // In the index; changed under the item's stripe.
-  std::atomic<uint32_t> live_bytes{0};
   std::atomic<SegmentState> state{SegmentState::kFree};  // Moves under the heap's lock.
 
-  // Set when the segment opens, unchanged until it is free again.
-  uint16_t ttl_bucket = 0;
-  std::atomic<uint64_t> sequence{0};  // The how-manieth opening this is; never 0 in use.
-  int64_t opened_ms = 0;
-
-  // Guarded by the TTL bucket's lock while open, then unchanged.
-  uint32_t used_bytes = 0;
-  std::atomic<int64_t> death_ms{0};  // The latest deadline inside.
-
-  // Guarded by the heap's lock: the queue of the TTL bucket.
+  // Guarded by the heap's lock: the queue of the TTL bucket, or of the free.
   uint32_t before = kNoSegment;
   uint32_t after = kNoSegment;
+  uint32_t first = kNoSegment;  // kPart: the segment it belongs to.
+  bool listed = false;          // kFree: in the list of the free.
+  bool wanted = false;          // For a large item: not to be given to anyone else.
 
-  // Unchanged for ever.
-  uint32_t id = 0;
-  class SegmentHeap* heap = nullptr;
-  char* data = nullptr;
+  // This line is written by the threads of one shard. Guarded by the shard's lock while open, then
+  // unchanged.
+  alignas(64) std::atomic<uint32_t> writers{0};
+  std::atomic<uint32_t> used_bytes{0};
+  std::atomic<uint32_t> used_items{0};
+  std::atomic<int64_t> death_ms{0};  // The latest deadline inside.
+
+  // Set when the segment opens, unchanged until it is free again.
+  std::atomic<uint64_t> sequence{0};  // The how-manieth opening; never 0 in use.
+  int64_t opened_ms = 0;
+  uint16_t ttl_bucket = 0;
+  uint16_t shard = 0;
+  Rank rank = Rank::kNew;
+  bool gathered = false;  // Opened for what was moved out of sparse segments.
+  uint32_t span = 1;  // How many adjacent segments this one is made of.
+
+  // What `gone` grows by when an item of `bytes` leaves.
+  static constexpr uint64_t Gone(size_t bytes) { return (uint64_t{1} << 32) | bytes; }
+  // In the index, or about to be. What is gone is read first: an item comes before it goes, so the
+  // difference is never less than 0, even of a segment that others write to.
+  uint32_t live_items() const {
+    // seq_cst: see Move(). Pairs with the addition in SegmentHeap::CountOut().
+    const auto items = static_cast<uint32_t>(gone.load(std::memory_order_seq_cst) >> 32);
+    return used_items.load(std::memory_order_relaxed) - items;
+  }
+  uint32_t live_bytes() const {
+    const auto bytes = static_cast<uint32_t>(gone.load(std::memory_order_acquire));
+    return used_bytes.load(std::memory_order_relaxed) - bytes;
+  }
 
   bool Is(SegmentState s) const { return state.load(std::memory_order_seq_cst) == s; }
-  // seq_cst pairs the move to kSealed with the count of live_items in SegmentHeap::ReclaimIfEmpty:
+  // seq_cst pairs the move to kSealed with the count of the gone in SegmentHeap::ReclaimIfEmpty:
   // of "sealed" and "emptied", whoever comes second sees the other.
   void Move(SegmentState to) {
     CHECK(CanMove(state.load(std::memory_order_relaxed), to));
     state.store(to, std::memory_order_seq_cst);
   }
 };
+
+static_assert(sizeof(Segment) == 128);
 
 }  // namespace seg

@@ -1,9 +1,11 @@
 // The commands, one after another. See memcache_service.h.
 #include "cache/service/memcache_service.h"
 
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cache/service/look_ahead.h"
 #include "core/net/out_buffer.h"
 #include "proto/memcache/arithmetic.h"
 
@@ -20,18 +22,18 @@ namespace {
 // memcached doc/protocol.txt, "Expiration times": 60*60*24*30. Longer ones are Unix times.
 constexpr int64_t kRelativeSecMax = 2'592'000;
 
+// memcached's words when it cannot hold an answer (proto_text.c).
+constexpr absl::string_view kAnswerTooLong = "out of memory writing get response";
+
 // What is left of a request's exptime, in milliseconds; 0 or less: nothing.
 int64_t UntilMs(int64_t exptime, const core::Clock& clock) {
   if (exptime <= kRelativeSecMax) return exptime * 1000;
   return exptime * 1000 - clock.WallNs() / 1'000'000;
 }
 
-// A long value is copied: the output of a client that reads slowly would otherwise pin its segment
-// for as long as it likes, and a few such clients the whole heap. Short ones are copied into the
-// output before the turn is over anyway.
-core::Bytes ForOutput(ItemRef* found) {
-  if (found->value().size() < core::OutBuffer::kReferenceMin) return found->TakeValue();
-  return core::Bytes(std::string(found->value()));
+// What becomes of the CAS token of an item that is found or written for this request.
+seg::Token TokenFor(const proto::memcache::Request& req) {
+  return (req.want & proto::memcache::kWantCas) != 0 ? seg::Token::kTold : seg::Token::kQuiet;
 }
 
 bool TokenDiffers(const proto::memcache::Request& req, const ItemRef& found) {
@@ -40,15 +42,23 @@ bool TokenDiffers(const proto::memcache::Request& req, const ItemRef& found) {
 
 }  // namespace
 
-void MemcacheService::Execute(Connection&, const Request& req, core::Reply<Response> reply) {
+void MemcacheService::Execute(Connection&, const Request& req, core::Reply<Response>&& reply) {
   shared_.FlushIfDue();
+  if (foreseen_count_ != 0) LoadForeseen();
+  if (req.op == Op::kGet) return Get(req, std::move(reply));
   std::move(reply).Send(Answer(req));
+}
+
+void MemcacheService::LoadForeseen() {
+  // One alone is looked up right now.
+  for (size_t i = 0; foreseen_count_ > 1 && i < foreseen_count_; ++i) {
+    cache_.PrefetchItem(foreseen_[i]);
+  }
+  foreseen_count_ = 0;
 }
 
 MemcacheService::Response MemcacheService::Answer(const Request& req) {
   switch (req.op) {
-    case Op::kGet:
-      return Get(req);
     case Op::kStore:
       return Store(req);
     case Op::kDelete:
@@ -66,6 +76,8 @@ MemcacheService::Response MemcacheService::Answer(const Request& req) {
       return Response(Status::kOk);
     case Op::kStats:
       return Stats(req);
+    case Op::kGet:
+      break;
   }
   return Response(Status::kError);
 }
@@ -78,39 +90,82 @@ MemcacheService::Life MemcacheService::LifeOf(std::optional<int64_t> exptime) co
 
 // --- get gets gat gats ---
 
-MemcacheService::Response MemcacheService::Get(const Request& req) {
-  Response rsp(Status::kValues);
+void MemcacheService::Get(const Request& req, core::Reply<Response>&& reply) {
   const bool touches = req.exptime.has_value();
-  const Life life = LifeOf(req.exptime);
+  const bool many = req.keys.size() > 1;
+  const Life life = touches ? LifeOf(req.exptime) : Life();
   uint64_t hits = 0;
-  for (const absl::string_view key : req.keys) {
-    ItemRef found = touches ? GetAndTouch(key, life) : cache_.Get(key);
+  size_t value_bytes = 0;
+  LookAhead ahead(&cache_, req.keys);
+  for (size_t i = 0; i < req.keys.size(); ++i) {
+    if (many) ahead.At(i);
+    const absl::string_view key = req.keys[i];
+    ItemRef found =
+        touches ? GetAndTouch(key, life, TokenFor(req)) : cache_.Get(key, TokenFor(req));
     if (!found.found()) continue;
     ++hits;
-    proto::memcache::Item item;
+    proto::memcache::Item& item = got_.items.emplace_back();
     item.key = key;
     item.flags = found.flags();
-    item.cas = found.cas();
-    const int64_t ttl_ms = touches ? life.ttl_ms : found.ttl_ms();
-    item.ttl_sec = ttl_ms == seg::kNever ? -1 : ttl_ms / 1000;
-    item.value = ForOutput(&found);
-    rsp.items.push_back(std::move(item));
+    if ((req.want & proto::memcache::kWantCas) != 0) item.cas = found.cas();
+    if ((req.want & proto::memcache::kWantTtl) != 0) {
+      const int64_t ttl_ms = touches ? life.ttl_ms : found.ttl_ms();
+      item.ttl_sec = ttl_ms == seg::kNever ? -1 : static_cast<int32_t>(ttl_ms / 1000);
+    }
+    value_bytes += found.value().size();
+    if (value_bytes > kAnswerBytesMax) [[unlikely]] break;
+    item.value = ForOutput(&found, many);
   }
+  if (hits == 0) MissKey(req);
   (touches ? metrics_.touch_hit : metrics_.get_hit).Add(hits);
   (touches ? metrics_.touch_miss : metrics_.get_miss).Add(req.keys.size() - hits);
-  return rsp;
+  if (value_bytes > kAnswerBytesMax) [[unlikely]] {
+    std::move(reply).Send(Response::Text(Status::kServerError, std::string(kAnswerTooLong)));
+  } else {
+    std::move(reply).Send(std::move(got_));
+  }
+  got_.items.clear();
+  if (got_.items.capacity() > kItemsKeptMax) [[unlikely]] got_.items.shrink_to_fit();
+  copied_bytes_ = 0;
+  held_ = 0;
+}
+
+// The name of what was not found, if it was asked for. What a hit leaves there nobody looks at.
+void MemcacheService::MissKey(const Request& req) {
+  const bool wanted = (req.want & proto::memcache::kWantMissKey) != 0;
+  got_.text.assign(req.key().data(), wanted ? req.key().size() : 0);
+}
+
+// A value stays where it is until it has been copied into the output or sent from there: before
+// Send() returns, for the output of a client that reads slowly must not pin a segment for as long as
+// it likes, nor a few such clients the whole heap. Of many values, which wait for each other, those
+// that fit are copied, for a thread holds few segments at once cheaply; and few long ones are held.
+core::Bytes MemcacheService::ForOutput(ItemRef* found, bool one_of_many) {
+  if (!one_of_many) return found->TakeValue().Briefly();
+  const absl::string_view value = found->value();
+  if (value.size() <= kCopiesBytes - copied_bytes_) {
+    if (copies_ == nullptr) copies_.reset(new char[kCopiesBytes]);
+    char* const copy = copies_.get() + copied_bytes_;
+    std::memcpy(copy, value.data(), value.size());
+    copied_bytes_ += value.size();
+    return core::Bytes::Borrowed({copy, value.size()});
+  }
+  if (held_ == kHeldMax) return core::Bytes(std::string(value));
+  ++held_;
+  return found->TakeValue().Briefly();
 }
 
 // Touches exactly the write that it returns: if another write came between, looks again.
-ItemRef MemcacheService::GetAndTouch(absl::string_view key, Life life) {
+ItemRef MemcacheService::GetAndTouch(absl::string_view key, Life life, seg::Token token) {
   for (;;) {
-    ItemRef found = cache_.Get(key);
+    ItemRef found = cache_.Get(key, token);
     if (!found.found()) return found;
     bool other = false;
     Update update;
     cache_.Apply(
         key,
         [&](const ItemRef& now, Update* u) {
+          other = false;
           if (!now.found()) return;  // Gone since: it was got before.
           other = now.cas() != found.cas();
           if (other) return;
@@ -125,13 +180,13 @@ ItemRef MemcacheService::GetAndTouch(absl::string_view key, Life life) {
 // --- set add replace append prepend cas ---
 
 MemcacheService::Response MemcacheService::Store(const Request& req) {
-  metrics_.store.Add();
   if (req.value_too_large) {
     // The old value must not be taken for the new one.
     if (req.mode == StoreMode::kSet && !req.cas.has_value()) cache_.Delete(req.key());
     metrics_.store_too_large.Add();
     return Response(Status::kTooLarge);
   }
+  metrics_.store.Add();
   const Life life = LifeOf(req.exptime);
   if (req.mode == StoreMode::kSet && !req.cas.has_value()) return Set(req, life);
   return StoreIf(req, life);
@@ -143,7 +198,8 @@ MemcacheService::Response MemcacheService::Set(const Request& req, Life life) {
     cache_.Delete(req.key());
     return AfterStore(req, StoreResult::kStored, cas);
   }
-  const StoreResult result = cache_.Set(req.key(), req.value, req.flags, life.ttl_ms, &cas);
+  const StoreResult result = cache_.Set(req.key(), req.value, req.flags, life.ttl_ms,
+                                        TokenFor(req) == seg::Token::kTold ? &cas : nullptr);
   // As memcached: what could not be replaced is not left standing.
   if (result != StoreResult::kStored) cache_.Delete(req.key());
   return AfterStore(req, result, cas);
@@ -154,6 +210,7 @@ MemcacheService::Response MemcacheService::StoreIf(const Request& req, Life life
   Status refused = Status::kStored;  // Or why nothing is to be stored.
   Update update;
   const auto decide = [&](const ItemRef& found, Update* u) {
+    refused = Status::kStored;
     if (req.cas.has_value() && !found.found()) return void(refused = Status::kNotFound);
     if (TokenDiffers(req, found)) return void(refused = Status::kExists);
     if (req.mode == StoreMode::kAdd ? found.found()
@@ -177,6 +234,7 @@ MemcacheService::Response MemcacheService::StoreIf(const Request& req, Life life
     }
     u->action = !extends && life.gone ? Update::Action::kDelete : Update::Action::kStore;
   };
+  update.token = TokenFor(req);
   StoreResult result = cache_.Apply(req.key(), decide, &update);
   if (req.cas.has_value()) {
     if (refused == Status::kNotFound) metrics_.cas_miss.Add();
@@ -197,7 +255,7 @@ MemcacheService::Response MemcacheService::AfterStore(const Request& req, StoreR
     case StoreResult::kStored: {
       metrics_.stored.Add();
       Response rsp(Status::kStored);
-      rsp.number = cas;
+      rsp.cas = cas;
       return rsp;
     }
     case StoreResult::kTooLarge:
@@ -220,6 +278,7 @@ MemcacheService::Response MemcacheService::Delete(const Request& req) {
   cache_.Apply(
       req.key(),
       [&](const ItemRef& found, Update* u) {
+        status = Status::kNotFound;
         if (!found.found()) return;
         if (TokenDiffers(req, found)) return void(status = Status::kExists);
         status = Status::kDeleted;
@@ -234,11 +293,29 @@ MemcacheService::Response MemcacheService::Delete(const Request& req) {
 MemcacheService::Response MemcacheService::Arithmetic(const Request& req) {
   Status status = Status::kNotFound;
   uint64_t number = 0;
+  bool made = false;
+  const Life first = LifeOf(req.initial_exptime);
   Update update;
+  update.token = TokenFor(req);
   const StoreResult result = cache_.Apply(
       req.key(),
       [&](const ItemRef& found, Update* u) {
+        status = Status::kNotFound;
+        made = !found.found() && req.initial.has_value();
+        if (made) {
+          status = Status::kNumber;
+          number = *req.initial;
+          // Gone at once: nothing was there, so nothing is to be removed.
+          u->action = first.gone ? Update::Action::kKeep : Update::Action::kStore;
+          u->value = absl::StrCat(number);
+          u->flags = 0;
+          u->ttl_ms = first.ttl_ms;
+          return;
+        }
         if (!found.found()) return;
+        if (!proto::memcache::MayBeCounter(req.key().size(), found.value().size(), found.flags())) {
+          return void(status = Status::kNonNumeric);
+        }
         if (TokenDiffers(req, found)) return void(status = Status::kExists);
         const std::optional<uint64_t> before = proto::memcache::ParseCounter(found.value());
         if (!before.has_value()) return void(status = Status::kNonNumeric);
@@ -254,13 +331,18 @@ MemcacheService::Response MemcacheService::Arithmetic(const Request& req) {
     (req.decrement ? metrics_.decr_miss : metrics_.incr_miss).Add();
   }
   if (status != Status::kNumber) return Response(status);
-  if (result != StoreResult::kStored) return Response(Status::kOutOfMemory);
-  (req.decrement ? metrics_.decr_hit : metrics_.incr_hit).Add();
-  return Response::Number(number);
+  if (result != StoreResult::kStored && !(made && first.gone)) {
+    return Response(Status::kOutOfMemory);
+  }
+  if (!made) (req.decrement ? metrics_.decr_hit : metrics_.incr_hit).Add();
+  Response rsp = Response::Number(number);
+  rsp.cas = update.new_cas;
+  return rsp;
 }
 
 MemcacheService::Response MemcacheService::Touch(const Request& req) {
   const Life life = LifeOf(req.exptime);
+  if ((req.want & proto::memcache::kWantCas) != 0) return TouchAndTell(req, life);
   bool found_it = false;
   Update update;
   const StoreResult result = cache_.Apply(
@@ -277,10 +359,21 @@ MemcacheService::Response MemcacheService::Touch(const Request& req) {
   return Response(found_it ? Status::kTouched : Status::kNotFound);
 }
 
+// The token and the flags are those of the write that was touched.
+MemcacheService::Response MemcacheService::TouchAndTell(const Request& req, Life life) {
+  const ItemRef found = GetAndTouch(req.key(), life, TokenFor(req));
+  (found.found() ? metrics_.touch_hit : metrics_.touch_miss).Add();
+  if (!found.found()) return Response(Status::kNotFound);
+  Response rsp(Status::kTouched);
+  rsp.cas = found.cas();
+  rsp.flags = found.flags();
+  return rsp;
+}
+
 // --- The rest ---
 
 MemcacheService::Response MemcacheService::FlushAll(const Request& req) {
-  if (!shared_.options().flush_enabled) {
+  if (!shared_.flush_enabled()) {
     return Response::Text(Status::kClientError, "flush_all not allowed");
   }
   shared_.FlushAfter(req.exptime.has_value() ? UntilMs(*req.exptime, shared_.clock()) : 0);
@@ -290,7 +383,7 @@ MemcacheService::Response MemcacheService::FlushAll(const Request& req) {
 MemcacheService::Response MemcacheService::Stats(const Request& req) {
   return proto::memcache::AnswerStats(
       req.argument, [this] { return shared_.Numbers(); },
-      [this] { return shared_.options().settings; }, [this] { shared_.ResetCounters(); });
+      [this] { return shared_.settings(); }, [this] { shared_.ResetCounters(); });
 }
 
 }  // namespace cache

@@ -7,8 +7,10 @@
 // delay of N seconds takes effect after N seconds, not somewhere between N - 1 and N.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -47,12 +49,34 @@ class MemcacheShared {
   const core::Clock& clock() const { return *clock_; }
   MemcacheMetrics& metrics() { return metrics_; }
   const MemcacheOptions& options() const { return options_; }
+  // As of the last Retune().
+  bool flush_enabled() const { return flush_enabled_.load(std::memory_order_relaxed); }
+  proto::memcache::StatsSettings settings() const {
+    core::MutexLock lock(mu_);
+    return settings_;
+  }
+  // Other options than those it was made with; the port stays. Any thread.
+  void Retune(bool flush_enabled, const proto::memcache::StatsSettings& settings) {
+    flush_enabled_.store(flush_enabled, std::memory_order_relaxed);  // Of no other memory.
+    core::MutexLock lock(mu_);
+    const uint16_t port = settings_.tcpport;
+    settings_ = settings;
+    settings_.tcpport = port;
+  }
 
   // The port that was picked, for "stats settings". REQUIRES: no worker runs yet.
-  void set_port(uint16_t port) { options_.settings.tcpport = port; }
+  void set_port(uint16_t port) {
+    core::MutexLock lock(mu_);
+    settings_.tcpport = port;
+  }
 
   // Forgets everything `delay_ms` from now; 0 = before this returns. Replaces a pending one.
   void FlushAfter(int64_t delay_ms);
+  // How long until the pending flush; -1 if none is, 0 if it is due.
+  int64_t flush_in_ms() const {
+    const int64_t at_ms = flush_at_ms_.load(std::memory_order_acquire);
+    return at_ms == kNoFlush ? -1 : std::max<int64_t>(at_ms - clock_->MonotonicMs(), 0);
+  }
   // Carries out a pending flush whose time has come. Called before every request, so that none
   // sees or writes anything between that time and the flush. One load if none is pending.
   void FlushIfDue() {
@@ -70,7 +94,7 @@ class MemcacheShared {
 
   seg::Cache* const cache_;
   const core::Clock* const clock_;
-  MemcacheOptions options_;  // Constant while workers run.
+  const MemcacheOptions options_;  // As it was made.
   const MemcacheStatsSource source_;
   MemcacheMetrics metrics_;
 
@@ -79,6 +103,8 @@ class MemcacheShared {
   std::atomic<int64_t> flush_at_ms_{kNoFlush};
   mutable core::Mutex mu_;
   proto::memcache::StatsCounters reset_at_ ABSL_GUARDED_BY(mu_);  // As of "stats reset".
+  std::atomic<bool> flush_enabled_;
+  proto::memcache::StatsSettings settings_ ABSL_GUARDED_BY(mu_);
 };
 
 // One a worker.
@@ -92,7 +118,15 @@ class MemcacheService {
       : shared_(*shared), cache_(shared->cache()), metrics_(shared->metrics()) {}
 
   Connection Connect() { return {}; }
-  void Execute(Connection& connection, const Request& req, core::Reply<Response> reply);
+  void Execute(Connection& connection, const Request& req, core::Reply<Response>&& reply);
+  // Begins to load the place in the index; the first of those foreseen to be executed begins to load
+  // the items of all.
+  bool Foresee(const Request& req) {
+    if (req.keys.size() != 1) return false;
+    if (foreseen_count_ == foreseen_.size()) foreseen_count_ = 0;  // Never executed: their peer left.
+    foreseen_[foreseen_count_++] = cache_.Prefetch(req.keys[0]);
+    return true;
+  }
   void EndTurn() {}
 
  private:
@@ -103,9 +137,12 @@ class MemcacheService {
     int64_t ttl_ms = seg::kNever;
   };
 
+  void LoadForeseen();
   Response Answer(const Request& req);
-  Response Get(const Request& req);
-  seg::ItemRef GetAndTouch(absl::string_view key, Life life);
+  void Get(const Request& req, core::Reply<Response>&& reply);
+  void MissKey(const Request& req);
+  core::Bytes ForOutput(seg::ItemRef* found, bool one_of_many);
+  seg::ItemRef GetAndTouch(absl::string_view key, Life life, seg::Token token);
   Response Store(const Request& req);
   Response Set(const Request& req, Life life);
   Response StoreIf(const Request& req, Life life);
@@ -113,6 +150,7 @@ class MemcacheService {
   Response Delete(const Request& req);
   Response Arithmetic(const Request& req);
   Response Touch(const Request& req);
+  Response TouchAndTell(const Request& req, Life life);
   Response FlushAll(const Request& req);
   Response Stats(const Request& req);
 
@@ -121,6 +159,21 @@ class MemcacheService {
   MemcacheShared& shared_;
   seg::Cache& cache_;
   MemcacheMetrics& metrics_;
+  std::array<uint64_t, 16> foreseen_;  // What Prefetch() said of them.
+  size_t foreseen_count_ = 0;
+
+  // An answer to a get on its way, and copies of its short values: kept for the next one, so that a
+  // get allocates nothing.
+  static constexpr size_t kItemsKeptMax = 256;       // x 72 bytes.
+  static constexpr size_t kCopiesBytes = 64 * 1024;  // Past it values are held, at more cost.
+  // Values of one answer, which exists as a whole before its first byte is sent. A line of 16 KB can
+  // name 8,000 values of 1 MB.
+  static constexpr size_t kAnswerBytesMax = 64 << 20;
+  static constexpr int kHeldMax = 8;                 // Segments that one get may keep from reclaim.
+  Response got_{Status::kValues};
+  std::unique_ptr<char[]> copies_;
+  size_t copied_bytes_ = 0;
+  int held_ = 0;
 };
 
 }  // namespace cache

@@ -4,6 +4,11 @@
 #include "cache/service/memcache_service.h"
 
 namespace cache {
+namespace {
+
+uint64_t Seconds(int64_t ms) { return static_cast<uint64_t>(ms / 1000); }
+
+}  // namespace
 
 MemcacheShared::MemcacheShared(seg::Cache* cache, const core::Clock* clock,
                                core::Registry* registry, MemcacheOptions options,
@@ -12,7 +17,9 @@ MemcacheShared::MemcacheShared(seg::Cache* cache, const core::Clock* clock,
       clock_(clock),
       options_(std::move(options)),
       source_(std::move(source)),
-      metrics_(registry) {}
+      metrics_(registry),
+      flush_enabled_(options_.flush_enabled),
+      settings_(options_.settings) {}
 
 void MemcacheShared::FlushAfter(int64_t delay_ms) {
   core::MutexLock lock(mu_);
@@ -39,13 +46,26 @@ proto::memcache::StatsNumbers MemcacheShared::TotalNumbers() const {
   proto::memcache::StatsNumbers n;
   source_(&n);
   const seg::Cache::Stats stats = cache_->GetStats();
-  n.limit_maxbytes = stats.heap_bytes;
+  n.limit_maxbytes = options_.settings.maxbytes;
   n.bytes = stats.item_bytes;
   n.curr_items = stats.items;
   n.hash_bytes = stats.index_bytes;
+  n.hash_slots = stats.index_slots;
+  n.segments = stats.segments;
+  n.segments_free = stats.segments_free;
+  n.segment_bytes = stats.segment_bytes;
+  n.age_sec = Seconds(stats.age_ms);
+  n.evicted_age_sec = Seconds(stats.evicted_age_ms);
   proto::memcache::StatsCounters& c = n.counters;
+  c.get_expired = stats.found_expired;
+  c.get_flushed = stats.found_flushed;
   c.evictions = stats.evicted_items;
+  c.evicted_with_ttl = stats.evicted_with_ttl;
+  c.evicted_active = stats.evicted_used;
+  c.evicted_unfetched = stats.evicted_unused;
   c.reclaimed = stats.expired_items;
+  c.expired_unfetched = stats.expired_unused;
+  c.direct_reclaims = stats.evicted_segments;
   c.cmd_set = metrics_.store.Value();
   c.cmd_flush = metrics_.flush.Value();
   c.get_hits = metrics_.get_hit.Value();

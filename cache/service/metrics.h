@@ -16,7 +16,7 @@ struct MemcacheMetrics : core::MetricGroup {
   core::Counter touch_miss{this, "touch_miss_total",
                            "Keys of touch, gat and gats that were not found."};
   core::Counter store{this, "store_total",
-                      "set, add, replace, append, prepend and cas, whatever their outcome."};
+                      "set, add, replace, append, prepend and cas whose value was read, whatever their outcome."};
   core::Counter stored{this, "stored_total", "Those of them that were answered STORED."};
   core::Counter store_too_large{this, "store_too_large_total",
                                 "Stores refused because the item is too large."};

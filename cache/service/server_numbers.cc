@@ -6,6 +6,9 @@
 
 #include <algorithm>
 
+#include "core/net/listener.h"
+#include "core/net/worker.h"
+
 namespace cache {
 namespace {
 
@@ -33,9 +36,50 @@ void AddNet(const core::NetMetrics& net, proto::memcache::StatsNumbers* out) {
   c.bytes_read += net.read_bytes.Value();
   c.bytes_written += net.written_bytes.Value();
   c.accept_pauses += net.accept_pause.Value();
+  c.accept_paused_us = c.accept_pauses * core::Acceptor::kPauseMs * 1000;
+  c.idle_kicks += net.connection_idle.Value();
+  c.ssl_sessions += net.tls_handshake.Value() - net.tls_resume.Value();
+  c.ssl_handshake_errors += net.tls_handshake_fail.Value();
+  c.ssl_proto_errors += net.tls_error.Value();
+  out->tls_loaded_sec =
+      static_cast<uint64_t>(std::max<int64_t>(net.tls_load_time.Value(), 0));
+  out->accepting = out->accepting && net.accept_paused.Value() <= 0;
   // A sum over threads read one after another may be short for a moment.
   out->curr_connections +=
       static_cast<uint64_t>(std::max<int64_t>(net.connection_open.Value(), 0));
+}
+
+std::optional<proto::memcache::StatsSettings::Tls> TlsSettingsOf(const config::Tls& tls) {
+  if (!tls.enabled()) return std::nullopt;
+  return proto::memcache::StatsSettings::Tls{
+      .certificate_file = tls.certificate_file,
+      .key_file = tls.key_file,
+      .client_ca_file = tls.client_ca_file,
+      .verify_mode = static_cast<int>(tls.client_certificate),
+      .min_version = tls.min_version == config::Tls::MinVersion::k13 ? "tlsv1.3" : "tlsv1.2"};
+}
+
+void AddAuth(const core::AuthGate* gate, proto::memcache::StatsNumbers* out) {
+  if (gate == nullptr) return;
+  const uint64_t errors = gate->metrics().failure.Value() + gate->metrics().limit.Value();
+  out->counters.auth_cmds += gate->metrics().success.Value() + errors;
+  out->counters.auth_errors += errors;
+}
+
+void FillThreads(int workers, proto::memcache::StatsNumbers* out) {
+  out->threads = static_cast<uint64_t>(workers);
+  out->read_buf_bytes = out->threads * core::Worker::kScratchBytes;
+}
+
+uint64_t VerbosityOf(config::Log::Level level) {
+  if (level == config::Log::Level::kTrace) return 2;
+  return level == config::Log::Level::kDebug ? 1 : 0;
+}
+
+void FillKlog(const core::CommandLog* log, proto::memcache::StatsNumbers* out) {
+  if (log == nullptr) return;
+  out->counters.log_written = log->written();
+  out->counters.log_dropped = log->dropped();
 }
 
 }  // namespace cache

@@ -3,8 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "config/log.h"
+#include "config/tls.h"
+#include "core/auth/gate.h"
 #include "core/base/clock.h"
+#include "core/log/command_log.h"
 #include "core/net/metrics.h"
 #include "proto/memcache/stats_names.h"
 
@@ -15,5 +20,20 @@ void FillProcess(const core::Clock& clock, int64_t started_ns, proto::memcache::
 
 // Adds what one server counted to the connection and byte numbers.
 void AddNet(const core::NetMetrics& net, proto::memcache::StatsNumbers* out);
+
+// What "stats settings" tells of a listener's TLS; nothing if it speaks plaintext.
+std::optional<proto::memcache::StatsSettings::Tls> TlsSettingsOf(const config::Tls& tls);
+
+// Adds what one server's gate counted; `gate` may be null.
+void AddAuth(const core::AuthGate* gate, proto::memcache::StatsNumbers* out);
+
+// Sets the numbers of the threads that serve.
+void FillThreads(int workers, proto::memcache::StatsNumbers* out);
+
+// What memcached's -v, -vv stand for.
+uint64_t VerbosityOf(config::Log::Level level);
+
+// Sets the lines of the command log; `log` may be null.
+void FillKlog(const core::CommandLog* log, proto::memcache::StatsNumbers* out);
 
 }  // namespace cache

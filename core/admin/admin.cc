@@ -44,8 +44,8 @@ absl::Status WithKey(absl::string_view key, const absl::Status& status) {
 struct Admin::Running {
   Running(AdminHooks h, Log* l) : hooks(std::move(h)), log(l) {}
 
-  absl::Status ServeText(const config::Admin& config);
-  absl::Status ServeHttp(const config::Admin& config);
+  absl::Status ServeText(const config::Admin& config, ListenSockets* sockets);
+  absl::Status ServeHttp(const config::Admin& config, ListenSockets* sockets);
 
   const AdminHooks hooks;
   Log* const log;
@@ -60,11 +60,12 @@ struct Admin::Running {
   uint16_t http_port = 0;
 };
 
-absl::Status Admin::Running::ServeText(const config::Admin& config) {
+absl::Status Admin::Running::ServeText(const config::Admin& config, ListenSockets* sockets) {
   absl::StatusOr<std::unique_ptr<TextServer>> server =
       TextServer::Create(TextLimits(), {.host = config.host, .port = config.port}, "admin", &pool,
                          hooks.metrics, &connections, AdminTextCodec(),
-                         [this](Worker&) { return std::make_unique<AdminTextService>(&hooks); });
+                         [this](Worker&) { return std::make_unique<AdminTextService>(&hooks); },
+                         nullptr, sockets);
   if (!server.ok()) return WithKey("admin.port", server.status());
   text = *std::move(server);
   port = text->port();
@@ -72,8 +73,8 @@ absl::Status Admin::Running::ServeText(const config::Admin& config) {
   return absl::OkStatus();
 }
 
-absl::Status Admin::Running::ServeHttp(const config::Admin& config) {
-  absl::StatusOr<Fd> listening = Listen(config.http_host, config.http_port, kBacklog);
+absl::Status Admin::Running::ServeHttp(const config::Admin& config, ListenSockets* sockets) {
+  absl::StatusOr<Fd> listening = Listen(config.http_host, config.http_port, kBacklog, sockets);
   if (!listening.ok()) return WithKey("admin.http_port", listening.status());
   http = std::make_unique<AdminHttp>(&hooks);
   http_metrics = std::make_unique<NetMetrics>(hooks.metrics, Labels{{"server", "admin_http"}});
@@ -89,10 +90,10 @@ absl::Status Admin::Running::ServeHttp(const config::Admin& config) {
 }
 
 absl::StatusOr<std::unique_ptr<Admin>> Admin::Start(const config::Admin& config, AdminHooks hooks,
-                                                    Log* log) {
+                                                    Log* log, ListenSockets* sockets) {
   auto running = std::make_unique<Running>(std::move(hooks), log);
-  if (config.enabled) RETURN_IF_ERROR(running->ServeText(config));
-  if (config.http_enabled) RETURN_IF_ERROR(running->ServeHttp(config));
+  if (config.enabled) RETURN_IF_ERROR(running->ServeText(config, sockets));
+  if (config.http_enabled) RETURN_IF_ERROR(running->ServeHttp(config, sockets));
   if (config.enabled || config.http_enabled) running->pool.Start();
   return std::unique_ptr<Admin>(new Admin(std::move(running)));
 }

@@ -21,6 +21,7 @@
 #include "config/admin.h"
 #include "core/log/log.h"
 #include "core/metrics/metrics.h"
+#include "core/net/listen_sockets.h"
 
 namespace core {
 
@@ -52,8 +53,9 @@ class Admin {
   // Listens on what `config` enables and starts to serve. The ports are logged. A port that cannot
   // be had is an error that names the key, the address and the reason. `hooks.metrics` and `log`
   // outlive the Admin; one Admin a registry.
+  // `sockets`: as for core::Listen().
   static absl::StatusOr<std::unique_ptr<Admin>> Start(const config::Admin& config, AdminHooks hooks,
-                                                      Log* log);
+                                                      Log* log, ListenSockets* sockets = nullptr);
   ~Admin();
   Admin(const Admin&) = delete;
   Admin& operator=(const Admin&) = delete;

@@ -53,13 +53,17 @@ std::string FormatLine(int64_t wall_ms, absl::string_view level, absl::string_vi
   return line;
 }
 
+absl::StatusOr<LogFile> OpenFile(const config::Log& options) {
+  return LogFile::Open({.knob = "log.file",
+                        .path = options.file,
+                        .max_bytes = options.max_size,
+                        .backup = options.backup});
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<LineSink>> LineSink::Open(const config::Log& options) {
-  ASSIGN_OR_RETURN(LogFile file, LogFile::Open({.knob = "log.file",
-                                                .path = options.file,
-                                                .max_bytes = options.max_size,
-                                                .backup = options.backup}));
+  ASSIGN_OR_RETURN(LogFile file, OpenFile(options));
   return std::shared_ptr<LineSink>(new LineSink(std::move(file), !options.file.empty()));
 }
 
@@ -95,9 +99,17 @@ void LineSink::ReportDrops(int64_t now_ms) {
 
 absl::Status LineSink::Reopen() {
   // Nothing to do for stderr, and its reader may keep the writer, and so the lock, waiting.
-  if (!is_file_) return absl::OkStatus();
+  if (!is_file_.load(std::memory_order_relaxed)) return absl::OkStatus();
   MutexLock lock(mu_);
   return file_.Reopen();
+}
+
+absl::Status LineSink::Change(const config::Log& options) {
+  ASSIGN_OR_RETURN(LogFile file, OpenFile(options));
+  MutexLock lock(mu_);
+  file_ = std::move(file);
+  is_file_.store(!options.file.empty(), std::memory_order_relaxed);  // Of no other memory.
+  return absl::OkStatus();
 }
 
 void LineSink::WaitUntil(absl::FunctionRef<bool()> done) {

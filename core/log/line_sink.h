@@ -40,6 +40,8 @@ class LineSink final : public spdlog::sinks::sink {
 
   // Any thread but a worker. On failure the old file stays in use.
   absl::Status Reopen();
+  // Writes to options.file from the next line on, with its bounds. Likewise.
+  absl::Status Change(const config::Log& options);
   // Returns when `done` holds; looks again after every line.
   void WaitUntil(absl::FunctionRef<bool()> done);
   uint64_t handled() const { return handled_.load(std::memory_order_acquire); }
@@ -56,7 +58,7 @@ class LineSink final : public spdlog::sinks::sink {
   std::atomic<uint64_t> handled_{0};
   std::atomic<uint64_t> lost_{0};
 
-  const bool is_file_;  // Else stderr.
+  std::atomic<bool> is_file_;  // Else stderr.
   Mutex mu_;  // Guards what follows; held over a write, which never waits for long.
   LogFile file_ ABSL_GUARDED_BY(mu_);
 

@@ -7,6 +7,7 @@
 #include <spdlog/details/thread_pool.h>
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <utility>
 
@@ -40,13 +41,15 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
 
 class QueuedLog final : public Log {
  public:
-  QueuedLog(spdlog::level::level_enum level, size_t queue_lines, std::shared_ptr<LineSink> sink)
-      : level_(level),
+  QueuedLog(const config::Log& options, spdlog::level::level_enum level,
+            std::shared_ptr<LineSink> sink)
+      : options_(options),
+        level_(level),
         sink_(std::move(sink)),
-        pool_(std::make_shared<spdlog::details::thread_pool>(queue_lines, 1, BlockSignals)),
+        pool_(std::make_shared<spdlog::details::thread_pool>(options.queue_lines, 1, BlockSignals)),
         logger_(std::make_shared<spdlog::async_logger>(
             "", sink_, pool_, spdlog::async_overflow_policy::overrun_oldest)) {
-    logger_->set_level(level_);
+    logger_->set_level(level);
     logger_->set_error_handler([](const std::string&) {});  // Else spdlog prints to stderr itself.
     sink_->CountDropsOf([pool = pool_.get()] { return pool->overrun_counter(); });
   }
@@ -68,7 +71,9 @@ class QueuedLog final : public Log {
                  spdlog::string_view_t(line.data(), line.size()));
   }
 
-  bool enabled(LogLevel level) const override { return ToSpdlog(level) >= level_; }
+  bool enabled(LogLevel level) const override {
+    return ToSpdlog(level) >= level_.load(std::memory_order_relaxed);
+  }
 
   // The queue is first in, first out and drops only its oldest: once as many lines were handled or
   // dropped as had been accepted, those accepted before are among them.
@@ -82,10 +87,23 @@ class QueuedLog final : public Log {
     if (!status.ok()) Write(LogLevel::kError, status.message());
   }
 
+  absl::Status Change(const config::Log& options) override {
+    if (options.file != options_.file || options.max_size != options_.max_size ||
+        options.backup != options_.backup) {
+      RETURN_IF_ERROR(sink_->Change(options));
+    }
+    options_ = options;
+    const auto level = ToSpdlog(static_cast<LogLevel>(options.level));
+    level_.store(level, std::memory_order_relaxed);  // Of no other memory.
+    logger_->set_level(level);
+    return absl::OkStatus();
+  }
+
   uint64_t dropped() const override { return sink_->lost() + pool_->overrun_counter(); }
 
  private:
-  const spdlog::level::level_enum level_;
+  config::Log options_;  // Of whoever calls Change().
+  std::atomic<spdlog::level::level_enum> level_;
   std::atomic<uint64_t> accepted_{0};
   // spdlog's ways: the sink is shared with the logger, the pool and the logger with lines in
   // flight.
@@ -100,7 +118,7 @@ absl::StatusOr<std::unique_ptr<Log>> Log::Open(const config::Log& options) {
   ASSIGN_OR_RETURN(std::shared_ptr<LineSink> sink, LineSink::Open(options));
   const auto level = ToSpdlog(static_cast<LogLevel>(options.level));
   try {
-    return std::make_unique<QueuedLog>(level, options.queue_lines, std::move(sink));
+    return std::make_unique<QueuedLog>(options, level, std::move(sink));
   } catch (const std::exception& e) {  // std::thread and spdlog throw.
     return absl::InternalError(absl::StrCat("log: cannot start the writer: ", e.what()));
   }

@@ -30,6 +30,9 @@ class Log {
   virtual void Flush() = 0;
   // Closes and opens the file again, after a rotation. Not for workers.
   virtual void Reopen() = 0;
+  // Goes on with another level, file, max_size and backup; the queue stays. On failure nothing
+  // changes. Not for workers.
+  virtual absl::Status Change(const config::Log&) { return absl::OkStatus(); }
   virtual uint64_t dropped() const = 0;
 
   template <typename... Args>

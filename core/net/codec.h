@@ -16,6 +16,7 @@ enum class ParseStatus : uint8_t {
   kComplete,  // *req is filled; execute it.
   kNeedMore,  // Nothing to execute yet; `consumed` bytes may still have been swallowed.
   kInvalid,   // Not executed: the reply is Codec::Rejection(*req), in order with the others.
+  kAnswered,  // Likewise, but nothing is wrong with it: the codec knows the answer.
   kQuit,      // The peer says goodbye: earlier replies are flushed, then the connection closes.
 };
 
@@ -25,9 +26,16 @@ struct ParseResult {
   // With kNeedMore: the least number of bytes, counted after `consumed`, with which another Parse
   // can succeed; 0 = unknown. The session neither parses before nor reads far beyond that many.
   size_t need = 0;
-  bool close = false;  // With kInvalid: close once the rejection is flushed.
+  bool close = false;  // With kInvalid and kAnswered: close once the reply is flushed.
 };
 
+// A codec may also have `bool wants_peer() const` and `void SetPeer(std::string)`, which is then
+// called with PeerAddress() before any Parse.
+//
+// A codec may also have `bool CanMove() const`, whether a fresh codec can go on with its connection
+// between two requests, and `bool AtRest() const`, whether the byte after those consumed begins a
+// request; without them connections do not move to another process.
+//
 // Request: what was asked, as views into the input; they die when Service::Execute returns.
 // ReplyContext: the few plain bytes of a request that Compose needs (verb, dialect, quiet, opaque).
 // Response: the answer. Views in it need to live only until Reply::Send returns, if Send is called

@@ -9,14 +9,12 @@
 #include <utility>
 
 #include "core/base/check.h"
+#include "core/net/turn_clock.h"
 
 namespace core {
 namespace {
 
 constexpr int kEventsPerPollMax = 256;
-
-// Its address tells threads apart more cheaply than a system call.
-thread_local char this_thread;
 
 }  // namespace
 
@@ -99,10 +97,6 @@ void EventLoop::Stop() {
   Wake();
 }
 
-bool EventLoop::InLoopThread() const {
-  return thread_.load(std::memory_order_relaxed) == &this_thread;
-}
-
 void EventLoop::RunPosted() {
   std::vector<absl::AnyInvocable<void()>> work;
   {
@@ -114,7 +108,7 @@ void EventLoop::RunPosted() {
 }
 
 void EventLoop::RunOnce(int64_t timeout_ms) {
-  thread_.store(&this_thread, std::memory_order_relaxed);
+  thread_.store(&this_thread_, std::memory_order_relaxed);
   const int64_t timer_ms = timers_->UntilNextMs(now_ms());
   if (timer_ms >= 0 && (timeout_ms < 0 || timer_ms < timeout_ms)) timeout_ms = timer_ms;
   if (std::exchange(awake_, false)) timeout_ms = 0;
@@ -123,6 +117,7 @@ void EventLoop::RunOnce(int64_t timeout_ms) {
   const int n = ::epoll_wait(epoll_.get(), events, kEventsPerPollMax, static_cast<int>(timeout_ms));
   CHECK(n >= 0 || errno == EINTR);
   now_ns_ = clock_->MonotonicNs();
+  TurnClock::BeginTurn();
   for (int i = 0; i < n; ++i) {
     const int fd = static_cast<int>(events[i].data.u64 & 0xffffffff);
     if (fd == wake_.get()) {
@@ -136,12 +131,14 @@ void EventLoop::RunOnce(int64_t timeout_ms) {
     if (watch.handler == nullptr || watch.generation != events[i].data.u64 >> 32) continue;
     watch.handler->OnEvents(events[i].events);
   }
+  TurnClock::Expire();
   timers_->Advance(now_ms());
   RunPosted();
   awake_ = false;  // The hooks see whatever has been left for them so far.
   for (auto& phase : hooks_) {
     for (size_t i = 0; i < phase.size(); ++i) phase[i]->OnTurnEnd();
   }
+  TurnClock::EndTurn();
 }
 
 }  // namespace core

@@ -25,6 +25,8 @@ class LineScanner {
     return static_cast<const char*>(at) - in.data() + 1;
   }
   void Reset() { scanned_ = 0; }
+  // Whether the next Find() sees a line for the first time.
+  bool fresh() const { return scanned_ == 0; }
 
  private:
   size_t scanned_ = 0;

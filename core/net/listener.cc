@@ -12,14 +12,20 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "core/base/status.h"
 
 namespace core {
 namespace {
 
 constexpr int kAcceptsPerTurnMax = 64;   // A connect storm may not starve readers.
-constexpr int64_t kDescriptorRetryMs = 50;
 
-absl::StatusOr<Fd> ListenOn(const struct addrinfo& info, int backlog) {
+absl::StatusOr<Fd> ListenAt(const struct addrinfo& info, int backlog, ListenSockets* sockets) {
+  if (sockets != nullptr) {
+    Fd inherited = sockets->Take(info.ai_addr, info.ai_addrlen);
+    if (inherited.valid()) return inherited;
+  }
   Fd fd(::socket(info.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int one = 1;
   // No SO_REUSEPORT: a second process on the same port must be told that it is taken.
@@ -33,7 +39,8 @@ absl::StatusOr<Fd> ListenOn(const struct addrinfo& info, int backlog) {
 
 }  // namespace
 
-absl::StatusOr<Fd> Listen(absl::string_view host, uint16_t port, int backlog) {
+absl::StatusOr<Fd> Listen(absl::string_view host, uint16_t port, int backlog,
+                          ListenSockets* sockets) {
   struct addrinfo hints = {};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -47,8 +54,9 @@ absl::StatusOr<Fd> Listen(absl::string_view host, uint16_t port, int backlog) {
   }
   absl::Status last = absl::UnavailableError("no address");
   for (const struct addrinfo* info = found; info != nullptr; info = info->ai_next) {
-    absl::StatusOr<Fd> fd = ListenOn(*info, backlog);
+    absl::StatusOr<Fd> fd = ListenAt(*info, backlog, sockets);
     if (fd.ok()) {
+      if (sockets != nullptr) sockets->Note(*fd);
       ::freeaddrinfo(found);
       return fd;
     }
@@ -62,10 +70,37 @@ uint16_t BoundPort(const Fd& fd) {
   struct sockaddr_storage address = {};
   socklen_t length = sizeof(address);
   if (::getsockname(fd.get(), reinterpret_cast<struct sockaddr*>(&address), &length) != 0) return 0;
+  if (address.ss_family == AF_UNIX) return 0;
   if (address.ss_family == AF_INET6) {
     return ntohs(reinterpret_cast<struct sockaddr_in6*>(&address)->sin6_port);
   }
   return ntohs(reinterpret_cast<struct sockaddr_in*>(&address)->sin_port);
+}
+
+absl::StatusOr<Listening> ListenOn(const config::Listener& listen, int backlog,
+                                   ListenSockets* sockets) {
+  Listening all;
+  std::vector<std::string> names;
+  if (listen.tcp) {
+    all.port = listen.port;
+    for (const absl::string_view host : absl::StrSplit(listen.host, ',')) {
+      ASSIGN_OR_RETURN(Fd fd, Listen(host, all.port, backlog, sockets));
+      all.port = BoundPort(fd);  // If it was 0, the others take the one that was picked.
+      all.fds.push_back(std::move(fd));
+      names.push_back(absl::StrCat(host, ":", all.port, listen.tls.enabled() ? " (TLS)" : ""));
+    }
+  }
+  if (!listen.unix_socket.empty()) {
+    ASSIGN_OR_RETURN(UnixListening one,
+                     ListenUnix(listen.unix_socket, *config::ModeOf(listen.unix_mask), backlog,
+                                sockets));
+    if (sockets != nullptr) sockets->Note(one.fd);
+    all.fds.push_back(std::move(one.fd));
+    all.unix_file = std::move(one.file);
+    names.push_back(absl::StrCat("unix:", listen.unix_socket));
+  }
+  all.where = absl::StrJoin(names, " and ");
+  return all;
 }
 
 Acceptor::Acceptor(EventLoop* loop, Fd listening, NetMetrics* metrics, Take take)
@@ -81,15 +116,25 @@ void Acceptor::Watch() { loop_->Add(fd_.get(), EPOLLIN, this); }
 
 void Acceptor::Close() {
   if (!fd_.valid()) return;
-  if (!retry_.armed()) loop_->Remove(fd_.get(), this);
+  if (retry_.armed()) {
+    metrics_->accept_paused.Add(-1);
+  } else {
+    loop_->Remove(fd_.get(), this);
+  }
   retry_.Cancel();
   fd_.Close();
 }
 
 void Acceptor::Pause() {
   metrics_->accept_pause.Add();
+  metrics_->accept_paused.Add(1);
   loop_->Remove(fd_.get(), this);
-  loop_->Arm(&retry_, kDescriptorRetryMs);
+  loop_->Arm(&retry_, kPauseMs);
+}
+
+void Acceptor::Resume() {
+  metrics_->accept_paused.Add(-1);
+  Watch();
 }
 
 void Acceptor::OnEvents(uint32_t) {

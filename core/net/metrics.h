@@ -11,8 +11,16 @@ struct NetMetrics : MetricGroup {
   Counter connection_accept{this, "connection_accept_total", "Client connections accepted."};
   Counter connection_reject{this, "connection_reject_total",
                             "Client connections refused because of the connection limit."};
+  Counter connection_give{this, "connection_give_total",
+                          "Client connections handed to the process that took over."};
+  Counter connection_inherit{this, "connection_inherit_total",
+                             "Client connections taken over from the process before."};
+  Counter connection_forbid{this, "connection_forbid_total",
+                            "Client connections refused because their address is not allowed."};
   Counter accept_pause{this, "accept_pause_total",
                        "Times accepting paused because descriptors ran out."};
+  Gauge accept_paused{this, "accept_paused",
+                      "Listening sockets that do not accept now because descriptors ran out."};
   Counter connection_idle{this, "connection_idle_close_total",
                           "Client connections closed by the idle timeout."};
   Counter connection_stall{this, "connection_stall_close_total",
@@ -28,6 +36,19 @@ struct NetMetrics : MetricGroup {
                      "unsent replies."};
   Counter reply_abandon{this, "reply_abandon_total",
                         "Requests a service dropped unanswered: each is a bug."};
+  Counter tls_handshake{this, "tls_handshake_total", "TLS handshakes completed."};
+  Counter tls_resume{this, "tls_resume_total", "Of these, those that resumed a session."};
+  Counter tls_handshake_fail{this, "tls_handshake_fail_total",
+                             "TLS handshakes that failed, or took too long."};
+  Counter tls_error{this, "tls_error_total",
+                    "Connections closed because a peer broke TLS after its handshake."};
+  Counter tls_reload{this, "tls_reload_total", "Times another TLS certificate came into use."};
+  Counter tls_reload_fail{this, "tls_reload_fail_total",
+                          "Times a TLS certificate was refused and the one in use kept."};
+  Gauge tls_load_time{this, "tls_certificate_load_time_seconds",
+                      "When the TLS certificate was read last, in Unix time; 0 without TLS."};
+  Gauge tls_expire_time{this, "tls_certificate_expire_time_seconds",
+                        "When the TLS certificate in use expires, in Unix time; 0 without TLS."};
 };
 
 }  // namespace core

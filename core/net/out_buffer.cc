@@ -3,14 +3,17 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 namespace core {
 
 constexpr size_t kFirstChunkBytes = 512;  // A stored reply: a status line or a small value.
 
 void OutBuffer::Append(Bytes bytes) {
-  if (bytes.size() < kReferenceMin || bytes.borrowed()) return Append(bytes.view());
+  const size_t least = bytes.brief() ? kBriefReferenceMin : kReferenceMin;
+  if (bytes.size() < least || bytes.borrowed()) return Append(bytes.view());
   SealTail();
+  has_brief_ |= bytes.brief();
   Piece piece;
   piece.end = bytes.size();
   piece.bytes = std::move(bytes);
@@ -18,8 +21,19 @@ void OutBuffer::Append(Bytes bytes) {
   pieces_.push_back(std::move(piece));
 }
 
+void OutBuffer::KeepBrief() {
+  has_brief_ = false;
+  for (Piece& piece : pieces_) {
+    if (!piece.bytes.brief()) continue;
+    piece.bytes = Bytes(std::string(piece.bytes.view().substr(piece.begin, piece.end - piece.begin)));
+    piece.end -= piece.begin;
+    piece.begin = 0;
+  }
+}
+
 void OutBuffer::Append(OutBuffer&& other) {
   other.SealTail();
+  has_brief_ |= std::exchange(other.has_brief_, false);
   for (Piece& piece : other.pieces_) {
     if (piece.chunk != nullptr) {
       Append(absl::string_view(piece.chunk.get() + piece.begin, piece.end - piece.begin));
@@ -120,6 +134,7 @@ void OutBuffer::Consume(size_t n) {
 void OutBuffer::Clear() {
   for (Piece& piece : pieces_) Free(piece);
   pieces_.clear();
+  has_brief_ = false;
   tail_open_ = false;
   cursor_ = limit_ = nullptr;
   size_ = 0;

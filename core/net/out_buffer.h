@@ -43,6 +43,10 @@ class OutBuffer {
  public:
   // Values at least this long are kept by reference; below it a copy is cheaper than an iovec.
   static constexpr size_t kReferenceMin = 4 * 1024;
+  // The same for brief ones, which must be sent at once. Below it a copy into chunks, which allocates
+  // nothing, is cheaper than a system call of their own (measured: 31 us a get of 40 KB sent alone,
+  // 23 us copied and sent with others; at 1 MB it is 280 us sent alone, 840 us copied).
+  static constexpr size_t kBriefReferenceMin = 256 * 1024;
 
   // `pool`, if given, outlives this buffer. Without one, chunks start small and grow, which suits
   // a single stored reply.
@@ -62,11 +66,17 @@ class OutBuffer {
 
   // Moves `bytes` to the end: kept by reference when long and not merely borrowed.
   void Append(Bytes bytes);
+  // Whether brief bytes are kept by reference: send, then KeepBrief().
+  bool has_brief() const { return has_brief_; }
+  // Copies what is left of brief bytes and lets their pins go.
+  void KeepBrief();
 
   // Appends everything in `other` and leaves it empty.
   void Append(OutBuffer&& other);
 
-  // Room for `n` contiguous bytes (n <= 512); the caller writes k <= n of them and calls Commit(k).
+  static constexpr size_t kReserveMax = 2 * 1024;  // A fraction of a chunk, for the rest of one is lost.
+  // Room for `n` contiguous bytes (n <= kReserveMax); the caller writes k <= n of them and calls
+  // Commit(k).
   char* Reserve(size_t n) {
     if (n > static_cast<size_t>(limit_ - cursor_)) NewChunk(n);
     return cursor_;
@@ -106,6 +116,7 @@ class OutBuffer {
 
   ChunkPool* pool_;
   std::deque<Piece> pieces_;
+  bool has_brief_ = false;  // Among pieces_, or was until it was sent.
   bool tail_open_ = false;  // The last piece is a chunk that cursor_ writes into.
   char* cursor_ = nullptr;
   char* limit_ = nullptr;

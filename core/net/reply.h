@@ -52,8 +52,9 @@ class [[nodiscard]] Reply {
     if (sink_ != nullptr) sink_->Abandon(session_, sequence_);
   }
 
-  // Answers. Any thread; at most once.
-  void Send(Response rsp) && {
+  // Answers. Any thread; at most once. On the session's worker `rsp` has been composed on return
+  // and, apart from values that were handed on, is as it was: its memory may be used again.
+  void Send(Response&& rsp) && {
     std::exchange(sink_, nullptr)->Deliver(session_, sequence_, std::move(rsp));
   }
 

@@ -15,6 +15,11 @@ namespace core {
 // Connection: what the service remembers of one client connection; created with Connect() when the
 // session opens, destroyed when it closes (replies may still be under way: keep shared state alive
 // with a shared_ptr inside it).
+//
+// A service may also have `bool Foresee(const Request&)`: the request is going to be executed in a
+// moment, after a few others, unless its connection dies before: time to begin loading what it will
+// look at. False: nothing more is to be parsed before it is executed, for its answer may be so long
+// that the limits are to be looked at again.
 template <class S, class C>
 concept Service = requires(S s, typename S::Connection& connection, const typename C::Request& req,
                            Reply<typename C::Response> reply) {

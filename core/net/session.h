@@ -12,7 +12,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/string_view.h"
@@ -24,6 +26,8 @@
 #include "core/net/reply.h"
 #include "core/net/service.h"
 #include "core/net/slots.h"
+#include "core/net/tls_stream.h"
+#include "core/net/turn_clock.h"
 #include "core/net/worker.h"
 
 namespace core {
@@ -36,10 +40,11 @@ class Session final : public EventHandler {
  public:
   using Response = typename C::Response;
 
-  // `shard` outlives the session.
-  Session(Shard<C, S>* shard, Fd fd, SessionRef ref, C codec)
+  // `shard` outlives the session. `tls` is null where plaintext is spoken.
+  Session(Shard<C, S>* shard, Fd fd, std::unique_ptr<TlsStream> tls, SessionRef ref, C codec)
       : shard_(shard),
         fd_(std::move(fd)),
+        tls_(std::move(tls)),
         ref_(ref),
         codec_(std::move(codec)),
         connection_(shard->service().Connect()),
@@ -52,8 +57,8 @@ class Session final : public EventHandler {
   bool closed() const { return !fd_.valid(); }
   int64_t active_ms() const { return active_ms_; }
   // Reply bytes wait for the peer to take them.
-  bool unsent() const { return !out_.empty(); }
-  bool idle() const { return slots_.empty() && out_.empty(); }
+  bool unsent() const { return !out_.empty() || (tls_ != nullptr && tls_->unsent() > 0); }
+  bool idle() const { return slots_.empty() && !unsent(); }
 
   void OnEvents(uint32_t events) override {
     if ((events & (EPOLLERR | EPOLLHUP)) != 0) return Close();
@@ -70,9 +75,11 @@ class Session final : public EventHandler {
       C::Compose(slot.context, std::move(rsp), &out_);
       slots_.PopHead();
       FlushReadySlots();
+      if (out_.has_brief()) [[unlikely]] SendBrief();
     } else {
       slot.ready = std::make_unique<OutBuffer>();
       C::Compose(slot.context, std::move(rsp), slot.ready.get());
+      slot.ready->KeepBrief();
       stored_bytes_ += slot.ready->size();
     }
     MarkDirty();
@@ -82,8 +89,9 @@ class Session final : public EventHandler {
   void Flush() {
     dirty_ = false;
     if (closed()) return;
-    if (!out_.empty() && !Send()) return Close();
+    if (unsent() && !Send()) return Close();
     if (paused_ && !Backlogged()) shard_->MakeRunnable(ref_);
+    if (moving_ && AtRest() && idle() && !ended_ && !paused_) return Move();
     if (Finished()) return Close();
     UpdateInterest();
     if (slots_.empty()) slots_.Shrink();
@@ -97,10 +105,19 @@ class Session final : public EventHandler {
     MarkDirty();
   }
 
-  // Answers what has arrived, takes nothing new, closes when everything is flushed.
+  // Goes on with what the process before had read of this connection and not taken.
+  void Feed(absl::string_view unread) {
+    input_.Append(unread);
+    input_.Consume(Parse(input_.view()));
+    MarkDirty();
+  }
+
+  // Answers what has arrived, takes nothing new, closes when everything is flushed. Or, if another
+  // process takes connections over: answers what was read, and hands the connection on.
   void BeginDrain() {
     if (closed()) return;
-    if (WantsRead()) Fill();  // Requests already in the socket count as accepted.
+    moving_ = shard_->gives() && CanMove();
+    if (!moving_ && WantsRead()) Fill();  // Requests already in the socket count as accepted.
     draining_ = true;
     MarkDirty();
   }
@@ -108,6 +125,7 @@ class Session final : public EventHandler {
   void Close() {
     if (closed()) return;
     loop().Remove(fd_.get(), this);
+    if (tls_ != nullptr) tls_->SayGoodbye();
     DiscardInput();
     fd_.Close();
     shard_->Retire(ref_);
@@ -115,6 +133,12 @@ class Session final : public EventHandler {
 
  private:
   static constexpr int kPiecesMax = 64;
+  static constexpr size_t kMovedBytesMax = 64 * 1024;  // A datagram of unix(7) takes it.
+  static constexpr bool kForesees = Shard<C, S>::kForesees;
+  static constexpr size_t kGroup = Shard<C, S>::kGroup;
+  // A longer request ends its group: limits on what is unanswered or unsent are looked at between
+  // groups.
+  static constexpr size_t kGroupRequestBytesMax = 512;
   // Requests a service may be holding for one connection: a pipeline of large values, sent to a
   // backend that stands still, may not take all memory. Three of Momento's largest items.
   static constexpr size_t kUnansweredBytesMax = 16 * 1024 * 1024;
@@ -125,13 +149,36 @@ class Session final : public EventHandler {
 
   bool Backlogged() const {
     return slots_.size() >= limits().in_flight_max || unanswered_bytes_ >= kUnansweredBytesMax ||
-           out_.size() + stored_bytes_ >= limits().output_max;
+           out_.size() + stored_bytes_ + (tls_ == nullptr ? 0 : tls_->unsent()) >=
+               limits().output_max;
   }
   bool WantsRead() const {
-    return !paused_ && !ended_ && !(draining_ && input_.empty());
+    if (moving_) return !paused_ && !ended_ && !AtRest();
+    return !paused_ && !ended_ && !(draining_ && !InputBegun());
   }
   bool Finished() const {
-    return (ended_ || (draining_ && input_.empty())) && !paused_ && idle();
+    return (ended_ || (draining_ && !moving_ && !InputBegun())) && !paused_ && idle();
+  }
+
+  // What is not known from the bytes still to come cannot be handed on.
+  bool CanMove() const {
+    if constexpr (requires { codec_.CanMove(); }) return tls_ == nullptr && codec_.CanMove();
+    return false;
+  }
+  // The next byte to be parsed begins a request, and what was read of it fits into a message.
+  bool AtRest() const {
+    if constexpr (requires { codec_.AtRest(); }) {
+      return codec_.AtRest() && input_.view().size() <= kMovedBytesMax;
+    }
+    return false;
+  }
+  void Move() {
+    loop().Remove(fd_.get(), this);
+    shard_->Give(std::move(fd_), input_.view());
+    shard_->Retire(ref_);
+  }
+  bool InputBegun() const {
+    return !input_.empty() || (tls_ != nullptr && tls_->holds_input());
   }
 
   void MarkDirty() {
@@ -147,11 +194,12 @@ class Session final : public EventHandler {
     size_t room = Worker::kScratchBytes;
     if (!direct) {
       const size_t have = input_.view().size();
-      input_.Reserve(need_ > have ? need_ - have : InputStep());
+      input_.Reserve(std::max(need_ > have ? need_ - have : InputStep(),
+                              tls_ == nullptr ? 0 : TlsStream::kReadRoomMin));
       into = input_.tail();
       room = input_.room();
     }
-    const ssize_t n = ::recv(fd_.get(), into, room, 0);
+    const ssize_t n = Receive(into, room);
     if (n < 0) {
       if (errno != EAGAIN && errno != EINTR) Close();
       return;
@@ -166,7 +214,14 @@ class Session final : public EventHandler {
       input_.Commit(n);
       input_.Consume(Parse(input_.view()));
     }
+    if (tls_ != nullptr && tls_->ended()) EndInput();
     if (ended_ && !paused_) input_.Consume(input_.view().size());
+  }
+  ssize_t Receive(char* into, size_t room) {
+    if (tls_ == nullptr) return ::recv(fd_.get(), into, room, 0);
+    const ssize_t n = tls_->Read(into, room);
+    if (tls_->unsent() > 0) MarkDirty();  // The handshake's part.
+    return n;
   }
   static constexpr size_t InputStep() { return 16 * 1024; }
 
@@ -177,25 +232,52 @@ class Session final : public EventHandler {
 
   // Executes every complete request in `in` that there is room for. Returns the bytes done with.
   size_t Parse(absl::string_view in) {
+    TurnClock::Expire();  // What arrived is not to be answered as of before it did.
     size_t done = 0;
-    while (done < in.size() && in.size() - done >= need_) {
-      if (Backlogged()) {
+    uint64_t taken = 0;
+    bool more = true;
+    while (more) {
+      if (done < in.size() && Backlogged()) {
         Pause();
         break;
       }
-      typename C::Request& req = shard_->request();
-      const ParseResult result = codec_.Parse(in.substr(done), &req);
-      done += result.consumed;
+      const int n = ParseGroup(in, &done);
+      if (n == 0) break;
+      for (int i = 0; i < n && more; ++i) {
+        const auto& [req, result] = shard_->parsed(i);
+        more = Take(req, result);
+        taken += result.status != ParseStatus::kQuit;
+      }
+    }
+    metrics().request.Add(taken);
+    if (!more) return in.size();
+    UpdateInterest();
+    return done;
+  }
+
+  // Parses the next few requests of in[*done..] and announces them to the service, so that it can
+  // load what all of them will look at while it executes the first. Returns how many; 0 = there is no
+  // complete one. The last may be one that ends the input.
+  int ParseGroup(absl::string_view in, size_t* done) {
+    int n = 0;
+    const size_t room = std::min<size_t>(kGroup, limits().in_flight_max - slots_.size());
+    while (static_cast<size_t>(n) < room && *done < in.size() && in.size() - *done >= need_) {
+      auto& [req, result] = shard_->parsed(n);
+      result = codec_.Parse(in.substr(*done), &req);
+      *done += result.consumed;
       need_ = 0;
       if (result.status == ParseStatus::kNeedMore) {
         need_ = result.need;
         if (result.consumed == 0) break;
         continue;
       }
-      if (!Take(req, result)) return in.size();
+      ++n;
+      if (result.status != ParseStatus::kComplete || result.consumed > kGroupRequestBytesMax) break;
+      if constexpr (kForesees) {
+        if (!shard_->service().Foresee(req)) break;
+      }
     }
-    UpdateInterest();
-    return done;
+    return n;
   }
 
   // Acts on one parsed request. False: nothing after it is to be parsed.
@@ -204,11 +286,10 @@ class Session final : public EventHandler {
       EndInput();
       return false;
     }
-    metrics().request.Add();
     const uint64_t sequence = slots_.Push(C::ContextOf(req), static_cast<uint32_t>(result.consumed));
     unanswered_bytes_ += result.consumed;
-    if (result.status == ParseStatus::kInvalid) {
-      metrics().request_invalid.Add();
+    if (result.status != ParseStatus::kComplete) {
+      if (result.status == ParseStatus::kInvalid) metrics().request_invalid.Add();
       Deliver(sequence, C::Rejection(req));
       if (!result.close) return true;
       EndInput();
@@ -243,8 +324,15 @@ class Session final : public EventHandler {
     return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
   }
 
+  // Sends at once, out of the turn's order, what must not stay where it is.
+  void SendBrief() {
+    (void)Send();  // A dead connection is found again by the flush, which may close it.
+    out_.KeepBrief();
+  }
+
   // False: the connection is dead.
   bool Send() {
+    if (tls_ != nullptr) return SendOverTls();
     struct iovec pieces[kPiecesMax];
     while (!out_.empty()) {
       const ssize_t n = SendPieces(pieces, out_.Gather(pieces, kPiecesMax));
@@ -259,9 +347,18 @@ class Session final : public EventHandler {
     return true;
   }
 
+  bool SendOverTls() {
+    const size_t before = out_.size();
+    size_t sent = 0;
+    const bool good = tls_->Send(&out_, &sent);
+    metrics().written_bytes.Add(before - out_.size());
+    if (sent > 0) active_ms_ = loop().now_ms();
+    return good;
+  }
+
   void UpdateInterest() {
     if (closed()) return;
-    const uint32_t wanted = (WantsRead() ? EPOLLIN : 0u) | (out_.empty() ? 0u : EPOLLOUT);
+    const uint32_t wanted = (WantsRead() ? EPOLLIN : 0u) | (unsent() ? EPOLLOUT : 0u);
     // While a flush is due this turn its outcome is not known: EPOLLOUT is asked for after it.
     const uint32_t now = dirty_ ? wanted & ~EPOLLOUT : wanted;
     if (now == interest_) return;
@@ -280,6 +377,7 @@ class Session final : public EventHandler {
 
   Shard<C, S>* const shard_;
   Fd fd_;
+  const std::unique_ptr<TlsStream> tls_;  // Null: plaintext.
   const SessionRef ref_;
   C codec_;
   typename S::Connection connection_;
@@ -294,6 +392,7 @@ class Session final : public EventHandler {
   bool paused_ = false;    // Complete requests may wait in input_ for room.
   bool ended_ = false;     // Nothing more will be read: end of input, quit, or a fatal error.
   bool draining_ = false;
+  bool moving_ = false;    // Draining, to go on in another process.
   int64_t active_ms_;
 };
 

@@ -2,18 +2,23 @@
 // to them. Everything here belongs to the worker's thread but Deliver, Abandon and the counts.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "config/server.h"
 #include "core/base/mutex.h"
 #include "core/net/metrics.h"
+#include "core/net/peer.h"
 #include "core/net/reply.h"
 #include "core/net/service.h"
 #include "core/net/session.h"
+#include "core/net/tls_context.h"
 #include "core/net/worker.h"
 
 namespace core {
@@ -23,23 +28,39 @@ class ConnectionLimit {
  public:
   explicit ConnectionLimit(uint32_t max) : max_(max) {}
   bool Acquire() {
-    if (open_.fetch_add(1, std::memory_order_relaxed) < max_) return true;
+    if (open_.fetch_add(1, std::memory_order_relaxed) < max()) return true;
     Release();
     return false;
   }
+  void Readmit() { open_.fetch_add(1, std::memory_order_relaxed); }
   void Release() { open_.fetch_sub(1, std::memory_order_relaxed); }
   uint32_t open() const { return open_.load(std::memory_order_relaxed); }
-  uint32_t max() const { return max_; }
+  uint32_t max() const { return max_.load(std::memory_order_relaxed); }
+  // Those that are open stay, however many.
+  void set_max(uint32_t max) { max_.store(max, std::memory_order_relaxed); }
 
  private:
-  const uint32_t max_;
+  std::atomic<uint32_t> max_;
   std::atomic<uint32_t> open_{0};
 };
+
+// Takes a connection to another process.
+using GiveConnection = std::function<void(Fd fd, std::string unread)>;
 
 template <class C, class S>
 class Shard final : public ReplySink<typename C::Response> {
  public:
   using Response = typename C::Response;
+  // Whether the service wants to know of requests before they are executed, and how many at a time
+  // it does: enough for the loads of some to pass while others execute, few enough to stay in the
+  // first-level cache.
+  static constexpr bool kForesees =
+      requires(S s, const typename C::Request& req) { s.Foresee(req); };
+  static constexpr size_t kGroup = kForesees ? 8 : 1;
+  struct Parsed {
+    typename C::Request request;
+    ParseResult result;
+  };
 
   // Everything borrowed outlives the shard. Made and destroyed by main while the loop stands still.
   Shard(Worker* worker, const config::Server& limits, std::unique_ptr<S> service, C codec,
@@ -52,10 +73,7 @@ class Shard final : public ReplySink<typename C::Response> {
         connections_(*connections) {
     worker_.loop.AddTurnEnd(EventLoop::Phase::kService, &collect_);
     worker_.loop.AddTurnEnd(EventLoop::Phase::kSession, &flush_);
-    if (limits_.idle_timeout > absl::ZeroDuration() ||
-        limits_.stall_timeout > absl::ZeroDuration()) {
-      worker_.loop.Arm(&sweep_, kSweepMs);
-    }
+    SweepIfNeeded();
   }
   ~Shard() {
     worker_.loop.RemoveTurnEnd(&collect_);
@@ -71,15 +89,28 @@ class Shard final : public ReplySink<typename C::Response> {
   const config::Server& limits() const { return limits_; }
   S& service() { return *service_; }
   NetMetrics& metrics() { return metrics_; }
-  typename C::Request& request() { return request_; }
+  // Other limits from now on, for open sessions too.
+  void Retune(const config::Server& limits) {
+    limits_ = limits;
+    SweepIfNeeded();
+  }
+  // Where the requests of a group are parsed to, whatever the session. i < kGroup.
+  Parsed& parsed(size_t i) { return parsed_[i]; }
 
   // Sessions open or being handed over. Any thread.
   int live() const { return live_.load(std::memory_order_relaxed); }
   // Announces a connection before it is posted here. Any thread.
   void Expect() { live_.fetch_add(1, std::memory_order_relaxed); }
 
-  // Takes an announced connection over.
-  void Adopt(Fd fd) {
+  // Takes an announced connection over, with TLS if there is a `tls`. `unread`: what a process before
+  // has read of it and not taken.
+  void Adopt(Fd fd, TlsContext* tls, absl::string_view unread = {}) {
+    std::unique_ptr<TlsStream> stream;
+    if (tls != nullptr && (stream = tls->NewStream(fd.get(), &worker_)) == nullptr) {
+      live_.fetch_sub(1, std::memory_order_relaxed);  // Out of memory: it is closed.
+      connections_.Release();
+      return;
+    }
     uint32_t index = sessions_.size();
     if (free_.empty()) {
       sessions_.emplace_back();
@@ -89,12 +120,21 @@ class Shard final : public ReplySink<typename C::Response> {
       free_.pop_back();
     }
     const SessionRef ref{index, generations_[index]};
-    sessions_[index] = std::make_unique<Session<C, S>>(this, std::move(fd), ref, codec_);
+    C codec(codec_);
+    if constexpr (requires { codec.SetPeer(std::string()); }) {
+      if (codec.wants_peer()) codec.SetPeer(PeerAddress(fd.get()));
+    }
+    sessions_[index] = std::make_unique<Session<C, S>>(this, std::move(fd), std::move(stream), ref,
+                                                       std::move(codec));
     metrics_.connection_open.Add(1);
-    if (draining_) sessions_[index]->BeginDrain();
+    if (!unread.empty()) sessions_[index]->Feed(unread);
+    if (draining_ && sessions_[index] != nullptr) sessions_[index]->BeginDrain();
   }
 
-  void BeginDrain() {
+  // `give`, if given, outlives the shard and takes connections that are between two requests, with
+  // what was read of the next one. Any thread may be in it.
+  void BeginDrain(GiveConnection give = nullptr) {
+    give_ = std::move(give);
     draining_ = true;
     for (size_t i = 0; i < sessions_.size(); ++i) {
       if (sessions_[i] != nullptr) sessions_[i]->BeginDrain();
@@ -102,6 +142,11 @@ class Shard final : public ReplySink<typename C::Response> {
   }
 
   // --- For sessions. ---
+  bool gives() const { return give_ != nullptr; }
+  void Give(Fd fd, absl::string_view unread) {
+    metrics_.connection_give.Add();
+    give_(std::move(fd), std::string(unread));
+  }
   void MakeDirty(Session<C, S>* session) { dirty_.push_back(session); }
   void MakeRunnable(SessionRef ref) {
     runnable_.push_back(ref);
@@ -196,6 +241,12 @@ class Shard final : public ReplySink<typename C::Response> {
     retired_.clear();
   }
 
+  void SweepIfNeeded() {
+    const bool needed = limits_.idle_timeout > absl::ZeroDuration() ||
+                        limits_.stall_timeout > absl::ZeroDuration();
+    if (needed && !sweep_.armed()) worker_.loop.Arm(&sweep_, kSweepMs);
+  }
+
   // Closes who says nothing, and who takes nothing of what it asked for.
   void CloseSilent() {
     const int64_t now_ms = worker_.loop.now_ms();
@@ -213,11 +264,11 @@ class Shard final : public ReplySink<typename C::Response> {
         session->Close();
       }
     }
-    worker_.loop.Arm(&sweep_, kSweepMs);
+    SweepIfNeeded();
   }
 
   Worker& worker_;
-  const config::Server limits_;
+  config::Server limits_;
   std::unique_ptr<S> service_;
   const C codec_;  // Every session starts from a copy.
   NetMetrics& metrics_;
@@ -225,7 +276,7 @@ class Shard final : public ReplySink<typename C::Response> {
   Collect collect_{this};
   FlushAll flush_{this};
   Sweep sweep_{this};
-  typename C::Request request_;  // Reused by every parse of this worker.
+  std::array<Parsed, kGroup> parsed_;
 
   std::vector<std::unique_ptr<Session<C, S>>> sessions_;  // Index = SessionRef::index.
   std::vector<uint32_t> generations_;
@@ -234,6 +285,7 @@ class Shard final : public ReplySink<typename C::Response> {
   std::vector<Session<C, S>*> dirty_;
   std::vector<SessionRef> runnable_, resuming_;
   bool draining_ = false;
+  GiveConnection give_;  // Null: connections are closed.
   std::atomic<int> live_{0};
 
   Mutex mu_;

@@ -27,6 +27,7 @@ struct Worker {
   EventLoop loop;
   ChunkPool chunks;
   std::unique_ptr<char[]> scratch;  // Input passes through here; only what is left over is kept.
+  std::unique_ptr<char[]> tls_scratch;  // The same where it is encrypted; made when it is needed.
 };
 
 // CPUs this process may run on (affinity and cgroup v2 quota considered), at least 1.

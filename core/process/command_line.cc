@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "core/process/exit_code.h"
 
 namespace core {
@@ -23,19 +24,40 @@ struct Refused {
   bool takes_value;
   absl::string_view why;
 };
-constexpr std::array<Refused, 5> kRefused = {{
-    {"-d", false, "it stays in the foreground; a service manager can keep it in the background"},
-    {"-s", true, "unix sockets are not supported, say -l ADDRESS -p PORT"},
-    {"-u", true, "it does not change users; start it as the user it shall run as"},
-    {"-S", false, "SASL is not supported"},
-    {"-Z", false, "TLS to clients is not supported"},
+constexpr std::array<Refused, 3> kRefused = {{
+    {"-d,--daemon", false,
+     "it stays in the foreground; a service manager can keep it in the background"},
+    {"-S,--enable-sasl", false,
+     "SASL's own configuration is not read; -Y FILE names the users, for SASL PLAIN too"},
+    {"-Z,--enable-ssl", false, "TLS is configured with a file; see tls_certificate_file"},
+}};
+
+// And those that ask for what has no part in this design: noted, and otherwise nothing.
+struct Ignored {
+  const char* name;
+  bool takes_value;
+  absl::string_view why;
+};
+constexpr std::array<Ignored, 10> kIgnored = {{
+    {"-f,--slab-growth-factor", true, "there are no slabs"},
+    {"-n,--slab-min-size", true, "there are no slabs"},
+    {"-k,--lock-memory", false, "memory is not locked; the service manager's limits decide"},
+    {"-r,--enable-coredumps", false, "the limit on core files is the service manager's"},
+    {"-R,--max-reqs-per-event", true, "a turn ends after 64 KB of one connection's input"},
+    {"-C,--disable-cas", false, "tokens cost nothing until they are asked for"},
+    {"-D", true, "there are no statistics by prefix"},
+    {"-A,--enable-shutdown", false, "there is no shutdown command; send SIGTERM"},
+    {"-X,--disable-dumping", false, "there is nothing that dumps keys"},
+    {"-W,--disable-watch", false, "there is no watch command"},
 }};
 
 // The switches as typed.
 struct Typed {
-  std::string config_file, positional_file, address;
-  std::vector<std::string> sets;
-  std::optional<uint32_t> port, workers, connections, megabytes;
+  std::string config_file, positional_file, item_size, protocol = "auto";
+  std::vector<std::string> sets, addresses, extended;
+  std::optional<uint32_t> port, workers, connections, megabytes, backlog;
+  std::optional<std::string> user, pid_file, restart_file, auth_file, unix_socket, unix_mask;
+  bool no_flush = false, no_evictions = false, huge_pages = false;
   uint32_t udp_port = 0;
   int verbose = 0;
   bool check = false, print_config = false, describe_config = false, describe_metrics = false;
@@ -43,6 +65,7 @@ struct Typed {
   CLI::Option* config_option = nullptr;
   CLI::Option* positional = nullptr;
   std::vector<CLI::Option*> refused;  // In the order of kRefused.
+  std::vector<CLI::Option*> ignored;  // In the order of kIgnored.
 };
 
 void DefineMain(const config::Habits& habits, CLI::App* app, Typed* typed) {
@@ -71,46 +94,125 @@ void DefineMain(const config::Habits& habits, CLI::App* app, Typed* typed) {
   app->add_flag("-h,--help", typed->help, "print this");
 }
 
-void DefineLetters(const config::Habits& habits, CLI::App* app, Typed* typed) {
-  const char* const group = "As in memcached";
-  const std::string listen(habits.listen);
-  const auto knob = [](absl::string_view path) {
-    return path.empty() ? std::string("accepted, has no effect here") : std::string(path);
-  };
-  app->add_option("-p", typed->port, listen + ".port; 0 picks a free one and prints it")
-      ->type_name("PORT")
-      ->check(CLI::Range(0, 65535))
-      ->group(group);
-  app->add_option("-l", typed->address, listen + ".host")->type_name("ADDR")->group(group);
-  app->add_option("-t", typed->workers, knob(habits.workers))->type_name("WORKERS")->group(group);
-  app->add_option("-c", typed->connections, knob(habits.connections))
-      ->type_name("CONNECTIONS")
-      ->group(group);
-  if (!habits.memory.empty()) {
-    app->add_option("-m", typed->megabytes, knob(habits.memory) + ", in megabytes")
-        ->type_name("MEGABYTES")
-        ->group(group);
-  }
-  app->add_flag("-v", typed->verbose, "log.level = \"debug\"; -vv: \"trace\"")->group(group);
-  app->add_option("-U", typed->udp_port, "UDP port; only 0, none, is accepted")
-      ->type_name("0")
-      ->group(group);
-  for (const Refused& refused : kRefused) {
-    CLI::Option* option = refused.takes_value ? app->add_option(refused.name)->expected(0, 1)
-                                              : app->add_flag(refused.name);
-    typed->refused.push_back(option->group(""));
-  }
+constexpr char kGroup[] = "As in memcached";
+
+std::string Meaning(absl::string_view knob, absl::string_view more = "") {
+  if (knob.empty()) return "accepted, has no effect here";
+  return absl::StrCat(knob, more);
 }
 
-absl::Status CheckTyped(const Typed& typed) {
+void DefineWhere(const config::Habits& habits, CLI::App* app, Typed* typed) {
+  const std::string listen(habits.listen);
+  app->add_option("-p,--port", typed->port, listen + ".port; 0 picks a free one and prints it")
+      ->type_name("PORT")
+      ->check(CLI::Range(0, 65535))
+      ->group(kGroup);
+  CLI::Option* addresses =
+      app->add_option("-l,--listen", typed->addresses, listen + ".host")
+          ->type_name("ADDR")
+          ->allow_extra_args(false)
+          ->group(kGroup);
+  app->add_option("-U,--udp-port", typed->udp_port, "UDP port; only 0, none, is accepted")
+      ->type_name("0")
+      ->group(kGroup);
+  if (!habits.has_unix_socket) return;
+  addresses->description(listen + ".host; several, separated by commas, share the port");
+  app->add_option("-s,--unix-socket", typed->unix_socket,
+                  listen + ".unix_socket, instead of TCP")
+      ->type_name("PATH")
+      ->group(kGroup);
+  app->add_option("-a,--unix-mask", typed->unix_mask, listen + ".unix_mask, in octal")
+      ->type_name("MASK")
+      ->group(kGroup);
+}
+
+void DefineLimits(const config::Habits& habits, CLI::App* app, Typed* typed) {
+  app->add_option("-t,--threads", typed->workers, Meaning(habits.workers))
+      ->type_name("WORKERS")
+      ->group(kGroup);
+  app->add_option("-c,--conn-limit", typed->connections, Meaning(habits.connections))
+      ->type_name("CONNECTIONS")
+      ->group(kGroup);
+  app->add_option("-b,--listen-backlog", typed->backlog, Meaning(habits.backlog))
+      ->type_name("CONNECTIONS")
+      ->group(kGroup);
+  if (!habits.memory.empty()) {
+    app->add_option("-m,--memory-limit", typed->megabytes, Meaning(habits.memory, ", in megabytes"))
+        ->type_name("MEGABYTES")
+        ->check(CLI::Range(1u, 1u << 20))
+        ->group(kGroup);
+  }
+  app->add_option("-I,--max-item-size", typed->item_size, Meaning(habits.item_size, "; 512k, 2m"))
+      ->type_name("SIZE")
+      ->group(kGroup);
+  app->add_flag("-M,--disable-evictions", typed->no_evictions,
+                Meaning(habits.eviction, " = \"none\""))
+      ->group(kGroup);
+  app->add_flag("-L,--enable-largepages", typed->huge_pages,
+                Meaning(habits.huge_pages, " = true"))
+      ->group(kGroup);
+  app->add_flag("-F,--disable-flush-all", typed->no_flush, Meaning(habits.flush_all, " = false"))
+      ->group(kGroup);
+  app->add_option("-o,--extended", typed->extended,
+                  "idle_timeout=SECONDS; the rest is accepted and has no effect here")
+      ->type_name("LIST")
+      ->allow_extra_args(false)
+      ->group(kGroup);
+}
+
+void DefineLetters(const config::Habits& habits, CLI::App* app, Typed* typed) {
+  DefineWhere(habits, app, typed);
+  DefineLimits(habits, app, typed);
+  if (!habits.user.empty()) {
+    app->add_option("-u,--user", typed->user, Meaning(habits.user))->type_name("USER")->group(kGroup);
+  }
+  if (!habits.pid_file.empty()) {
+    app->add_option("-P,--pidfile", typed->pid_file, Meaning(habits.pid_file))
+        ->type_name("FILE")
+        ->group(kGroup);
+  }
+  if (!habits.restart_file.empty()) {
+    app->add_option("-e,--memory-file", typed->restart_file, Meaning(habits.restart_file))
+        ->type_name("FILE")
+        ->group(kGroup);
+  }
+  if (!habits.auth_file.empty()) {
+    app->add_option("-Y,--auth-file", typed->auth_file, Meaning(habits.auth_file))
+        ->type_name("FILE")
+        ->group(kGroup);
+  }
+  app->add_flag("-v,--verbose", typed->verbose, "log.level = \"debug\"; -vv: \"trace\"")
+      ->group(kGroup);
+  app->add_option("-B,--protocol", typed->protocol,
+                  "only ascii and auto are accepted: a connection's first byte decides")
+      ->type_name("ascii")
+      ->group(kGroup);
+  const auto hidden = [app](const char* name, bool takes_value) {
+    CLI::Option* option = takes_value ? app->add_option(name)->expected(0, 1) : app->add_flag(name);
+    return option->group("");
+  };
+  for (const Refused& one : kRefused) typed->refused.push_back(hidden(one.name, one.takes_value));
+  for (const Ignored& one : kIgnored) typed->ignored.push_back(hidden(one.name, one.takes_value));
+}
+
+// "-d", of "-d,--daemon".
+absl::string_view Letter(const char* name) { return absl::string_view(name).substr(0, 2); }
+
+absl::Status CheckTyped(const config::Habits& habits, const Typed& typed) {
   for (size_t i = 0; i < kRefused.size(); ++i) {
     if (typed.refused[i]->count() > 0) {
-      return Usage(absl::StrCat(kRefused[i].name, ": ", kRefused[i].why));
+      return Usage(absl::StrCat(Letter(kRefused[i].name), ": ", kRefused[i].why));
     }
   }
   if (typed.udp_port != 0) return Usage("-U: UDP is not supported, only -U 0 is accepted");
-  if (absl::StrContains(typed.address, ",")) {
-    return Usage(absl::StrCat("-l: expected one address, got \"", typed.address, "\""));
+  if (typed.protocol != "ascii" && typed.protocol != "auto") {
+    return Usage(absl::StrCat("-B: the ", typed.protocol, " protocol alone is not supported"));
+  }
+  if (!habits.has_unix_socket && (typed.addresses.size() > 1 ||
+                                  (typed.addresses.size() == 1 &&
+                                   absl::StrContains(typed.addresses[0], ",")))) {
+    return Usage(absl::StrCat("-l: expected one address, got \"",
+                              absl::StrJoin(typed.addresses, ","), "\""));
   }
   const bool by_name = typed.config_option->count() > 0;
   const bool by_place = typed.positional->count() > 0;
@@ -142,6 +244,42 @@ absl::Status AddSets(const Typed& typed, config::Source* source) {
   return absl::OkStatus();
 }
 
+// "512k" and "2m" as the configuration spells them; another text as it is.
+std::string SizeText(std::string text) {
+  if (text.empty()) return text;
+  switch (text.back()) {
+    case 'k':
+    case 'K':
+      return absl::StrCat(text.substr(0, text.size() - 1), "KB");
+    case 'm':
+    case 'M':
+      return absl::StrCat(text.substr(0, text.size() - 1), "MB");
+    case 'g':
+    case 'G':
+      return absl::StrCat(text.substr(0, text.size() - 1), "GB");
+    default:
+      return text;
+  }
+}
+
+void AddExtended(const config::Habits& habits, const Typed& typed, Arguments* arguments) {
+  constexpr absl::string_view kIdle = "idle_timeout=";
+  std::vector<absl::string_view> unknown;
+  for (const std::string& list : typed.extended) {
+    for (const absl::string_view one : absl::StrSplit(list, ',', absl::SkipEmpty())) {
+      if (absl::StartsWith(one, kIdle) && !habits.idle_timeout.empty()) {
+        arguments->source.overrides.push_back({std::string(habits.idle_timeout),
+                                               absl::StrCat(one.substr(kIdle.size()), "s"), "-o"});
+      } else {
+        unknown.push_back(one);
+      }
+    }
+  }
+  if (unknown.empty()) return;
+  arguments->warnings.push_back(
+      absl::StrCat("-o: ", absl::StrJoin(unknown, ","), ": ignored, nothing like it here"));
+}
+
 // The letters come after --set and so win over it.
 void AddLetters(const config::Habits& habits, const Typed& typed, Arguments* arguments) {
   const auto set = [arguments](absl::string_view path, std::string value, const char* letter) {
@@ -154,11 +292,39 @@ void AddLetters(const config::Habits& habits, const Typed& typed, Arguments* arg
     arguments->warnings.push_back(
         absl::StrCat(letter, ": ignored, gRPC manages threads and connections by itself"));
   };
+  const auto set_if = [&](bool asked, absl::string_view path, std::string value,
+                          const char* letter) {
+    if (!asked) return;
+    if (!path.empty()) return set(path, std::move(value), letter);
+    arguments->warnings.push_back(absl::StrCat(letter, ": ignored, nothing like it here"));
+  };
   if (typed.port) set(absl::StrCat(habits.listen, ".port"), absl::StrCat(*typed.port), "-p");
-  if (!typed.address.empty()) set(absl::StrCat(habits.listen, ".host"), typed.address, "-l");
+  if (!typed.addresses.empty()) {
+    set(absl::StrCat(habits.listen, ".host"), absl::StrJoin(typed.addresses, ","), "-l");
+  }
+  if (typed.unix_socket) {
+    set(absl::StrCat(habits.listen, ".unix_socket"), *typed.unix_socket, "-s");
+    set(absl::StrCat(habits.listen, ".tcp"), "false", "-s");
+  }
+  if (typed.unix_mask) set(absl::StrCat(habits.listen, ".unix_mask"), *typed.unix_mask, "-a");
   set_or_note(habits.workers, typed.workers, "-t");
   set_or_note(habits.connections, typed.connections, "-c");
+  set_or_note(habits.backlog, typed.backlog, "-b");
   if (typed.megabytes) set(habits.memory, absl::StrCat(*typed.megabytes, "MB"), "-m");
+  set_if(!typed.item_size.empty(), habits.item_size, SizeText(typed.item_size), "-I");
+  set_if(typed.no_evictions, habits.eviction, "none", "-M");
+  set_if(typed.huge_pages, habits.huge_pages, "true", "-L");
+  set_if(typed.no_flush, habits.flush_all, "false", "-F");
+  if (typed.user) set(habits.user, *typed.user, "-u");
+  if (typed.pid_file) set(habits.pid_file, *typed.pid_file, "-P");
+  if (typed.restart_file) set(habits.restart_file, *typed.restart_file, "-e");
+  if (typed.auth_file) set(habits.auth_file, *typed.auth_file, "-Y");
+  AddExtended(habits, typed, arguments);
+  for (size_t i = 0; i < kIgnored.size(); ++i) {
+    if (typed.ignored[i]->count() == 0) continue;
+    arguments->warnings.push_back(
+        absl::StrCat(Letter(kIgnored[i].name), ": ignored, ", kIgnored[i].why));
+  }
   if (typed.verbose > 0) set("log.level", typed.verbose == 1 ? "debug" : "trace", "-v");
 }
 
@@ -177,7 +343,7 @@ bool NamesACache(const config::Source& source) {
 }
 
 absl::StatusOr<Arguments> Interpret(const config::Habits& habits, const Typed& typed) {
-  absl::Status status = CheckTyped(typed);
+  absl::Status status = CheckTyped(habits, typed);
   if (!status.ok()) return status;
   Arguments arguments;
   arguments.wish = WishOf(typed);

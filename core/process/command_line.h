@@ -1,6 +1,6 @@
 // argv to a checked configuration and a thing to do. The same switches in every product:
 //
-//   precedence: -p, -l, -t, -c, -m, -v  over  --set  over  the file  over  defaults
+//   precedence: -p, -l, -m and the other letters  over  --set  over  the file  over  defaults
 //
 // Nothing is printed and nothing exits here; main prints what comes back:
 //
@@ -21,7 +21,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "config/habits.h"
+#include "config/listeners.h"
 #include "config/loader.h"
+#include "core/process/tls_check.h"
 
 namespace core {
 
@@ -36,6 +38,7 @@ struct Invocation {
   Action action = Action::kExit;
   Product config;
   bool local = false;                 // --local: serve the caches from an embedded momento_local.
+  config::Source from;                // To read it again.
   std::string source;                 // What the log may call the configuration: a file's name, ...
   std::vector<std::string> warnings;  // Whole lines about the configuration, for the log.
   std::string out, err;               // kExit: for stdout and stderr.
@@ -93,9 +96,13 @@ Invocation<Product> ParseCommandLine(int argc, const char* const* argv) {
   }
   absl::StatusOr<config::LoadResult<Product>> loaded = config::Load<Product>(arguments->source);
   if (!loaded.ok()) return fail(loaded.status());
+  const absl::Status tls =
+      CheckTls(config::ListenersOf(loaded->config), loaded->places, &loaded->warnings);
+  if (!tls.ok()) return fail(tls);
   result.config = std::move(loaded->config);
   result.local = arguments->local;
   result.source = internal::SourceName(*arguments);
+  result.from = arguments->source;
   result.warnings = std::move(arguments->warnings);
   for (std::string& line : loaded->warnings) result.warnings.push_back(std::move(line));
   switch (arguments->wish) {

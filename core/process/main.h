@@ -48,6 +48,9 @@ int Main(int argc, char** argv, const Program<Product>& program) {
   if constexpr (requires { start.config.server; }) {
     options.connections_max = start.config.server.connections_max;
     options.drain_timeout = start.config.server.drain_timeout;
+    options.user = start.config.server.user;
+    options.pid_file = start.config.server.pid_file;
+    options.handover_socket = start.config.server.handover_socket;
   }
   absl::StatusOr<std::unique_ptr<Process>> process = Process::Create(std::move(options));
   if (!process.ok()) return fail(process.status());

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
 #include "core/base/status.h"
 #include "core/net/metrics.h"
 #include "core/process/notify.h"
+#include "core/process/startup_pages.h"
+#include "core/process/user.h"
 
 namespace core {
 
@@ -30,10 +33,8 @@ struct LogMetrics : MetricGroup {
   Counter dropped;
 };
 
-void RaiseFor(uint32_t connections_max, Log* log) {
-  const uint64_t needed = connections_max + kOtherFiles;
-  const uint64_t limit = RaiseOpenFilesLimit(needed);
-  if (limit >= needed) return;
+void WarnIfFew(uint64_t limit, uint32_t connections_max, Log* log) {
+  if (limit >= connections_max + kOtherFiles) return;
   log->Warning("open files are limited to %d, below connections_max %d plus %d for the rest", limit,
                connections_max, kOtherFiles);
 }
@@ -53,6 +54,7 @@ void RegisterProcess(const config::Admin& admin, const std::string& product,
                      const std::string& version, Registry* registry) {
   ProcessMetrics(registry, product, version);
   LogMetrics(registry, nullptr);
+  const ReloadMetrics reloads(registry);
   if (admin.enabled) NetMetrics(registry, {{"server", "admin"}});
   if (admin.http_enabled) NetMetrics(registry, {{"server", "admin_http"}});
 }
@@ -60,11 +62,21 @@ void RegisterProcess(const config::Admin& admin, const std::string& product,
 absl::StatusOr<std::unique_ptr<Process>> Process::Create(ProcessOptions options) {
   std::unique_ptr<Process> process(new Process(std::move(options)));
   const ProcessOptions& o = process->options_;
+  const uint64_t files =
+      o.connections_max == 0 ? 0 : RaiseOpenFilesLimit(o.connections_max + kOtherFiles);
+  RETURN_IF_ERROR(BecomeUser(o.user));
   ASSIGN_OR_RETURN(process->log_, Log::Open(o.log));
+  process->sockets_.Inherit(ListenSockets::FromServiceManager());
+  process->handover_ = std::make_unique<Handover>(
+      o.handover_socket, process->log(), [raw = process.get()] { raw->RequestStop(); });
+  RETURN_IF_ERROR(process->handover_->Greet(&process->sockets_));
+  if (!o.pid_file.empty()) {
+    ASSIGN_OR_RETURN(process->pid_file_, PidFile::Write(o.pid_file));
+  }
   process->process_metrics_ =
       std::make_unique<ProcessMetrics>(&process->metrics_, o.product, o.version);
   LogMetrics(&process->metrics_, process->log());
-  if (o.connections_max > 0) RaiseFor(o.connections_max, process->log());
+  if (o.connections_max > 0) WarnIfFew(files, o.connections_max, process->log());
   process->log()->Info("%s %s starts, pid %d", o.product, o.version, getpid());
   return process;
 }
@@ -78,7 +90,7 @@ absl::Status Process::StartAdmin(AdminHooks hooks) {
   hooks.product = options_.product;
   hooks.version = options_.version;
   hooks.ready = [this, product = std::move(hooks.ready)] { return Readiness(product); };
-  ASSIGN_OR_RETURN(admin_, Admin::Start(options_.admin, std::move(hooks), log()));
+  ASSIGN_OR_RETURN(admin_, Admin::Start(options_.admin, std::move(hooks), log(), &sockets_));
   return absl::OkStatus();
 }
 
@@ -94,14 +106,24 @@ absl::Status Process::Readiness(const std::function<absl::Status()>& product) co
   return product ? product() : absl::OkStatus();
 }
 
+bool Process::ToldToStop() {
+  if (!told_to_stop_) told_to_stop_ = signals_.Wait(0) == SignalEvent::kStop;
+  return told_to_stop_;
+}
+
 void Process::Ready() {
   phase_.store(Phase::kServing, std::memory_order_relaxed);
-  NotifySupervisor("READY=1");
+  NotifySupervisor(handover_->has_predecessor() ? absl::StrCat("MAINPID=", getpid(), "\nREADY=1")
+                                                : std::string("READY=1"));
+  const absl::Status status = handover_->Start(&sockets_);
+  if (!status.ok()) log_->Error("server.handover_socket: %s", status.message());
+  ReleaseStartupPages();
 }
 
 int Process::ServeUntilSignal(const Drainable& drainable) {
   Serve(drainable);
   Drain(drainable);
+  handover_->Finish();
   if (admin_ != nullptr) admin_->Stop();
   admin_.reset();
   log_->Info("%s stops", options_.product);
@@ -110,12 +132,20 @@ int Process::ServeUntilSignal(const Drainable& drainable) {
 }
 
 void Process::Serve(const Drainable& drainable) {
+  if (told_to_stop_) return;
   while (signals_.Wait(-1) != SignalEvent::kStop) Reload(drainable);
 }
 
 void Process::Drain(const Drainable& drainable) {
   phase_.store(Phase::kDraining, std::memory_order_relaxed);
-  NotifySupervisor("STOPPING=1");
+  sockets_.Forget();
+  if (handover_->taken()) {
+    // The operator's ports are the next process's now, and so is the supervisor's attention.
+    if (admin_ != nullptr) admin_->Stop();
+  } else {
+    handover_->Refuse();
+    NotifySupervisor("STOPPING=1");
+  }
   log_->Info("draining for at most %s", absl::FormatDuration(options_.drain_timeout));
   const RealClock clock;
   const int64_t deadline_ms =
@@ -126,10 +156,26 @@ void Process::Drain(const Drainable& drainable) {
     if (left_ms <= 0) return log_->Warning("drain_timeout passed, closing what is still in flight");
     const auto look_ms = static_cast<int>(std::min<int64_t>(left_ms, kDrainLookMs));
     const SignalEvent event = signals_.Wait(look_ms);
-    if (event == SignalEvent::kStop) return log_->Warning("told again to stop, not draining");
+    if (event == SignalEvent::kStop) {
+      told_again_ = true;
+      return log_->Warning("told again to stop, not draining");
+    }
     if (event == SignalEvent::kReload) Reload(drainable);
   }
   log_->Info("drained");
+}
+
+bool Process::ToldAgain() {
+  if (!told_again_ && phase_.load(std::memory_order_relaxed) == Phase::kDraining) {
+    told_again_ = signals_.Wait(0) == SignalEvent::kStop;
+  }
+  return told_again_;
+}
+
+absl::Status Process::Change(const config::Log& log, absl::Duration drain_timeout) {
+  RETURN_IF_ERROR(log_->Change(log));
+  options_.drain_timeout = drain_timeout;
+  return absl::OkStatus();
 }
 
 void Process::Reload(const Drainable& drainable) {

@@ -2,9 +2,9 @@
 //
 //   main: Create (before any thread) -> build servers -> StartAdmin -> Ready -> ServeUntilSignal
 //
-//   serving --SIGTERM, SIGINT, SIGUSR1--> draining --drained, or drain_timeout--> stopped
-//      |  ^                                  |
-//      SIGHUP: log reopened, on_reload       one more of them: stopped at once
+//   serving --SIGTERM, SIGINT, SIGUSR1, SIGUSR2--> draining --drained, or drain_timeout--> stopped
+//      |  ^                                           |
+//      SIGHUP: on_reload (reload.h)                   one more of them: stopped at once
 //
 // While draining, /readyz says 503 and the admin ports still answer; they are closed when
 // ServeUntilSignal() returns, so that no hook runs while main takes things apart.
@@ -25,6 +25,10 @@
 #include "core/log/log.h"
 #include "core/metrics/metrics.h"
 #include "core/metrics/process_metrics.h"
+#include "core/net/listen_sockets.h"
+#include "core/process/handover.h"
+#include "core/process/pid_file.h"
+#include "core/process/reload_metrics.h"
 #include "core/process/signals.h"
 
 namespace core {
@@ -36,6 +40,9 @@ struct ProcessOptions {
   config::Admin admin;
   uint32_t connections_max = 0;  // For the limit on open files; 0 leaves it alone.
   absl::Duration drain_timeout = absl::Seconds(10);
+  std::string user;      // To become, before any file is opened; empty: nobody else.
+  std::string pid_file;  // Empty: none.
+  std::string handover_socket;  // Empty: nothing is handed over.
 };
 
 // How to stop taking requests. Called on the main thread.
@@ -48,10 +55,11 @@ struct Drainable {
 
 class Process {
  public:
-  // Blocks signals, opens the log, raises the limit on open files, registers the process's metrics.
+  // Blocks signals, raises the limit on open files, becomes the user, opens the log, writes the pid
+  // file, registers the process's metrics.
   // REQUIRES: the main thread, before any other thread is started.
   static absl::StatusOr<std::unique_ptr<Process>> Create(ProcessOptions options);
-  // Stops the admin ports if they run, then writes out the log.
+  // Stops the admin ports if they run, writes out the log, removes the pid file.
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -67,13 +75,31 @@ class Process {
   // Null before StartAdmin() and after ServeUntilSignal().
   const Admin* admin() const { return admin_.get(); }
 
-  // Clients may come: /readyz answers by the product's hook from now on (503 "starting" before),
+  // Whether a signal to stop has come before Ready(): the start may end here, with exit code 0. Main
+  // thread.
+  bool ToldToStop();
+
+  // Where servers look for listening sockets that are there already. Any thread.
+  ListenSockets* sockets() { return &sockets_; }
+  // Receivers and givers are named before Ready() and in begin_drain.
+  Handover& handover() { return *handover_; }
+
+  // Clients may come, and those of a process that this one replaces do: /readyz answers by the product's hook from now on (503 "starting" before),
   // and the service manager is told.
   void Ready();
 
   // Blocks until a signal asks for a stop and the drain has ended. Returns the exit code: 0, also
   // when the drain ran out of time or was cut short.
   int ServeUntilSignal(const Drainable& drainable);
+
+  // Goes on with these; on failure nothing changes. Main thread.
+  absl::Status Change(const config::Log& log, absl::Duration drain_timeout);
+  const ReloadMetrics& reloads() const { return reload_metrics_; }
+  ReloadMetrics& reloads() { return reload_metrics_; }
+
+  // Whether a signal to stop has come after the one that ServeUntilSignal() returned for: what is
+  // left to do had better be left. Main thread.
+  bool ToldAgain();
 
   // As a SIGTERM: the first drains, the second stops at once. Any thread.
   void RequestStop() { signals_.RequestStop(); }
@@ -87,11 +113,17 @@ class Process {
   void Drain(const Drainable& drainable);
   void Reload(const Drainable& drainable);
 
-  const ProcessOptions options_;
+  ProcessOptions options_;  // Main thread's, once the admin ports are served.
   Signals signals_;  // Before what starts threads.
+  std::unique_ptr<PidFile> pid_file_;
   std::unique_ptr<Log> log_;
   Registry metrics_;
   std::unique_ptr<ProcessMetrics> process_metrics_;
+  ReloadMetrics reload_metrics_{&metrics_};
+  ListenSockets sockets_;
+  std::unique_ptr<Handover> handover_;
+  bool told_to_stop_ = false;
+  bool told_again_ = false;
   std::atomic<Phase> phase_{Phase::kStarting};  // Written by main, read by admin threads.
   std::unique_ptr<Admin> admin_;
 };

@@ -15,7 +15,7 @@ namespace core {
 Signals::Signals() : requests_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE)) {
   sigset_t ours;
   sigemptyset(&ours);
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&ours, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP}) sigaddset(&ours, signal);
   CHECK(pthread_sigmask(SIG_BLOCK, &ours, &blocked_before_) == 0);
   signals_ = Fd(signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
   CHECK(signals_.valid() && requests_.valid());

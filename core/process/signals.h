@@ -14,7 +14,8 @@ namespace core {
 
 enum class SignalEvent : uint8_t {
   kNone,    // Time is up.
-  kStop,    // SIGTERM, SIGINT, SIGUSR1 (memcached's graceful stop), or RequestStop().
+  kStop,    // SIGTERM, SIGINT, SIGUSR1 (memcached's graceful stop), SIGUSR2, or
+            // RequestStop().
   kReload,  // SIGHUP.
 };
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "proto/memcache/number.h"
+#include "proto/memcache/request.h"
 
 namespace proto::memcache {
 
@@ -18,6 +19,14 @@ inline std::optional<uint64_t> ParseCounter(absl::string_view stored) {
   uint64_t number = 0;
   if (!ReadUnsigned(stored.substr(0, stored.find('\0')), &number)) return std::nullopt;
   return number;
+}
+
+// Whether memcached looks at the item's text at all. An item of more than half a slab page lies in
+// pieces, and is "non-numeric" whatever it says, as an empty one is; both before tokens are compared.
+// Probed on 1.6.18: "10" and spaces, 524,228 bytes under a one-byte key, can still be counted.
+inline bool MayBeCounter(uint64_t key_bytes, uint64_t value_bytes, uint32_t flags) {
+  constexpr uint64_t kPieceBytesMax = 512 * 1024;
+  return value_bytes > 0 && ItemBytes(key_bytes, value_bytes, flags) <= kPieceBytesMax;
 }
 
 // incr wraps at 2^64; decr stops at 0.

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/net/out_buffer.h"
-#include "proto/memcache/text_codec.h"
+#include "proto/memcache/codec.h"
 
 namespace proto::memcache {
 
@@ -40,7 +40,7 @@ size_t ReplyBytes(const ReplyContext& context, const Response& rsp) {
   copy.number = rsp.number;
   copy.text = rsp.text;
   core::OutBuffer out;
-  TextCodec::Compose(context, std::move(copy), &out);
+  Codec::Compose(context, std::move(copy), &out);
   return out.size();
 }
 
@@ -51,7 +51,7 @@ class LoggedReply final : public core::ReplySink<Response> {
   LoggedReply(const Request& req, core::CommandSink* sink, core::Reply<Response> reply)
       : sink_(sink),
         reply_(std::move(reply)),
-        context_(TextCodec::ContextOf(req)),
+        context_(Codec::ContextOf(req)),
         is_get_(req.op == Op::kGet),
         words_(WordsAfterKey(req)),
         keys_(req.keys.begin(), req.keys.end()) {}

@@ -77,23 +77,30 @@ class WithKlog {
   // `sink` outlives every reply; null: nothing is logged. `arguments` make the service within.
   template <class... Arguments>
   WithKlog(core::CommandSink* sink, uint32_t sample, Arguments&&... arguments)
-      : sink_(sample == 0 ? nullptr : sink),
-        sample_(sample),
-        service_(std::forward<Arguments>(arguments)...) {}
+      : sink_(sink), sample_(sample), service_(std::forward<Arguments>(arguments)...) {}
 
   Connection Connect() { return service_.Connect(); }
-  void Execute(Connection& connection, const Request& req, core::Reply<Response> reply) {
-    if (sink_ != nullptr && IsLogged(req.op) && ++count_ == sample_) [[unlikely]] {
+  void Execute(Connection& connection, const Request& req, core::Reply<Response>&& reply) {
+    if (sink_ != nullptr && sample_ != 0 && IsLogged(req.op) && ++count_ >= sample_) [[unlikely]] {
       count_ = 0;
       return service_.Execute(connection, req, LogReply(req, sink_, std::move(reply)));
     }
     service_.Execute(connection, req, std::move(reply));
   }
+  bool Foresee(const Request& req)
+    requires requires(S s) { s.Foresee(req); }
+  {
+    return service_.Foresee(req);
+  }
   void EndTurn() { service_.EndTurn(); }
+
+  S& within() { return service_; }
+  // 0: none from now on.
+  void set_sample(uint32_t sample) { sample_ = sample; }
 
  private:
   core::CommandSink* const sink_;
-  const uint32_t sample_;
+  uint32_t sample_;
   uint32_t count_ = 0;
   S service_;
 };

@@ -7,9 +7,8 @@
 
 #include <cstdint>
 #include <optional>
-#include <utility>
+#include <vector>
 
-#include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
 #include "proto/memcache/verb.h"
 
@@ -50,9 +49,17 @@ enum Want : uint16_t {
   kWantKey = 1 << 5,
   kWantHitBefore = 1 << 6,
   kWantLastAccess = 1 << 7,
+  kWantMissKey = 1 << 8,  // Of a get that finds nothing, too: in Response::text.
+  // With kWantCas of a get: not asked for, but every answer of the dialect has one. So the answer may
+  // be shared and as old as any.
+  kWantCasAlong = 1 << 9,
 };
 
-struct Request {
+// Who spells the answer.
+enum class Dialect : uint8_t { kText, kBinary };
+
+// What a request has beside its keys. Plain data, so that a request is made fresh by a few stores.
+struct RequestFields {
   Op op = Op::kNoop;
   StoreMode mode = StoreMode::kSet;
   bool decrement = false;  // kArithmetic: decr.
@@ -62,8 +69,6 @@ struct Request {
   uint16_t want = kWantNothing;
   uint32_t flags = 0;
 
-  // One for every op but kGet. Empty for ops without a key.
-  absl::InlinedVector<absl::string_view, 8> keys;
   absl::string_view value;  // kStore.
   // Seconds as the client wrote them (memcached's rule decides: 0 never, <= 30 days relative,
   // larger absolute, negative gone at once), cut to 32 bits as memcached does. Set for kStore,
@@ -71,27 +76,35 @@ struct Request {
   std::optional<int64_t> exptime;
   std::optional<uint64_t> cas;  // Store, delete or count only if the item's token is this one.
   uint64_t delta = 1;           // kArithmetic.
+  // kArithmetic: where there is no item one of this number is made, which lives for initial_exptime.
+  std::optional<uint64_t> initial;
+  int64_t initial_exptime = 0;
   absl::string_view argument;   // kStats: the words after "stats"; kVerbosity: the level.
+
+  // --- How it was asked: for the codec and for counters; services answer alike either way. ---
+  Verb verb = Verb::kNone;
+  bool noreply = false;  // Binary: quiet, which silences success alone.
+  Dialect dialect = Dialect::kText;
+  uint8_t opcode = 0;   // Binary.
+  uint32_t opaque = 0;  // Binary: the bytes that the answer repeats, as they came.
+  absl::string_view rejection;  // With ParseStatus::kInvalid and kAnswered: the whole reply.
+};
+
+struct Request : RequestFields {
+  // One for every op but kGet. Empty for ops without a key.
+  std::vector<absl::string_view> keys;
 
   absl::string_view key() const { return keys.empty() ? absl::string_view() : keys[0]; }
   // Back to a fresh request, but for the memory that a list of keys has grown.
   void Clear();
-
-  // --- How it was asked: for the codec and for counters; services answer alike either way. ---
-  Verb verb = Verb::kNone;
-  bool noreply = false;
-  absl::string_view rejection;  // With ParseStatus::kInvalid: the whole reply line.
 };
 
 inline void Request::Clear() {
   constexpr size_t kKeysKeptMax = 256;  // 4 KiB of views: enough for most, little to hold on to.
-  decltype(keys) kept;
-  if (keys.capacity() <= kKeysKeptMax) {
-    keys.resize(0);  // clear() would free.
-    kept = std::move(keys);
-  }
-  *this = Request();
-  keys = std::move(kept);
+  static constexpr RequestFields kFresh{};
+  static_cast<RequestFields&>(*this) = kFresh;
+  keys.clear();
+  if (keys.capacity() > kKeysKeptMax) [[unlikely]] keys.shrink_to_fit();
 }
 
 // What composing a reply needs to know of its request. Plain bytes; kept in the session's slot.
@@ -99,6 +112,9 @@ struct ReplyContext {
   Verb verb = Verb::kNone;
   bool noreply = false;
   uint16_t want = kWantNothing;
+  Dialect dialect = Dialect::kText;
+  uint8_t opcode = 0;
+  uint32_t opaque = 0;
 };
 
 }  // namespace proto::memcache

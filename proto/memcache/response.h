@@ -6,14 +6,14 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
 #include "core/base/bytes.h"
 
 namespace proto::memcache {
 
 enum class Status : uint8_t {
-  kValues,  // Answer to kGet: `items` holds the hits in the order asked; may be empty.
+  kValues,  // Answer to kGet: `items` holds the hits in the order asked; may be empty. `text`: see
+            // kWantMissKey.
   kStored,
   kNotStored,
   kExists,
@@ -38,9 +38,9 @@ enum class Status : uint8_t {
 struct Item {
   absl::string_view key;
   core::Bytes value;
-  uint32_t flags = 0;
   uint64_t cas = 0;
-  int64_t ttl_sec = -1;  // With kWantTtl: seconds left; -1 = never expires.
+  uint32_t flags = 0;
+  int32_t ttl_sec = -1;  // With kWantTtl: seconds left; -1 = never expires.
 };
 
 struct Response {
@@ -58,8 +58,10 @@ struct Response {
   }
 
   Status status = Status::kError;
-  uint64_t number = 0;  // kNumber; and the new CAS token of a store when it was wanted.
-  absl::InlinedVector<Item, 1> items;
+  uint64_t number = 0;  // kNumber.
+  uint64_t cas = 0;     // When it was wanted: of what was stored or counted, or is touched.
+  uint32_t flags = 0;   // kTouched, when wanted.
+  std::vector<Item> items;
   std::string text;
   std::vector<std::pair<std::string, std::string>> stats;
 };

@@ -53,16 +53,23 @@ class TextCodec {
   // hangs up without a word.
   core::ParseResult Parse(absl::string_view in, Request* req);
 
-  static ReplyContext ContextOf(const Request& req) { return {req.verb, req.noreply, req.want}; }
+  static ReplyContext ContextOf(const Request& req) {
+    return {.verb = req.verb, .noreply = req.noreply, .want = req.want};
+  }
   static Response Rejection(const Request& req) {
     return Response::Text(Status::kRaw, std::string(req.rejection));
   }
   static void Compose(const ReplyContext& context, Response&& rsp, core::OutBuffer* out);
 
+  bool CanMove() const { return true; }
+  bool AtRest() const { return swallow_bytes_ == 0; }
+
  private:
   core::ParseResult AwaitLineEnd(absl::string_view in, Request* req);
   core::ParseResult ParseLine(absl::string_view in, size_t line_bytes, Request* req);
   core::ParseResult ParseStore(absl::string_view in, size_t line_bytes, absl::string_view rest,
+                               Request* req);
+  core::ParseResult ParseBlock(absl::string_view in, size_t line_bytes, size_t value_bytes,
                                Request* req);
   core::ParseResult BeginSwallow(absl::string_view in, size_t line_bytes, size_t block_bytes,
                                  Request* req);

@@ -23,6 +23,7 @@ class Pen {
   }
   void Write(char c) { *at_++ = c; }
   void WriteNumber(uint64_t value) {
+    if (value < 10) return Write(static_cast<char>('0' + value));  // Flags, most of the time.
     constexpr size_t kDigitsMax = 20;  // 2^64 - 1.
     at_ = std::to_chars(at_, at_ + kDigitsMax, value).ptr;
   }
@@ -32,38 +33,51 @@ class Pen {
   char* at_;
 };
 
-// "VALUE <key> <flags> <length>[ <cas>]\r\n".
-void AppendItemLine(const Item& item, bool want_cas, OutBuffer* out) {
-  constexpr absl::string_view kWord = "VALUE ";
-  constexpr size_t kFlagsMax = 10, kNumberMax = 20, kSpaces = 3;
-  constexpr size_t kLineMax =
-      kWord.size() + kKeyBytesMax + kFlagsMax + 2 * kNumberMax + kSpaces + kLineEnd.size();
-  static_assert(kLineMax <= 512, "OutBuffer::Reserve gives no more.");
-  const absl::string_view key = item.key.substr(0, kKeyBytesMax);  // Parse lets none be longer.
-  char* const begin = out->Reserve(kLineMax);
-  Pen pen(begin);
-  pen.Write(kWord);
-  pen.Write(key);
-  pen.Write(' ');
-  pen.WriteNumber(item.flags);
-  pen.Write(' ');
-  pen.WriteNumber(item.value.size());
+constexpr absl::string_view kWord = "VALUE ";
+constexpr absl::string_view kLastEnd = "\r\nEND\r\n";  // Of the last value, and of the answer.
+// "VALUE <key> <flags> <length>[ <cas>]\r\n" at the longest.
+constexpr size_t kItemLineMax = kWord.size() + kKeyBytesMax + 10 + 2 * 20 + 3 + kLineEnd.size();
+// Values up to this are written in one go with what stands around them.
+constexpr size_t kWholeValueMax = 1024;
+static_assert(kItemLineMax + kWholeValueMax + kLastEnd.size() <= OutBuffer::kReserveMax);
+
+void WriteItemLine(const Item& item, bool want_cas, Pen* pen) {
+  pen->Write(kWord);
+  pen->Write(item.key.substr(0, kKeyBytesMax));  // Parse lets none be longer.
+  pen->Write(' ');
+  pen->WriteNumber(item.flags);
+  pen->Write(' ');
+  pen->WriteNumber(item.value.size());
   if (want_cas) {
-    pen.Write(' ');
-    pen.WriteNumber(item.cas);
+    pen->Write(' ');
+    pen->WriteNumber(item.cas);
   }
-  pen.Write(kLineEnd);
+  pen->Write(kLineEnd);
+}
+
+// One item and the `end` of it.
+void AppendItem(Item&& item, bool want_cas, absl::string_view end, OutBuffer* out) {
+  const bool whole = item.value.size() <= kWholeValueMax;
+  char* const begin = out->Reserve(kItemLineMax + (whole ? item.value.size() + end.size() : 0));
+  Pen pen(begin);
+  WriteItemLine(item, want_cas, &pen);
+  if (whole) {
+    pen.Write(item.value.view());
+    pen.Write(end);
+  }
   out->Commit(pen.at() - begin);
+  if (whole) return;
+  out->Append(std::move(item.value));
+  out->Append(end);
 }
 
 void AppendItems(const ReplyContext& context, Response&& rsp, OutBuffer* out) {
   const bool want_cas = (context.want & kWantCas) != 0;
+  if (rsp.items.empty()) return out->Append("END\r\n");
+  const Item* const last = &rsp.items.back();
   for (Item& item : rsp.items) {
-    AppendItemLine(item, want_cas, out);
-    out->Append(std::move(item.value));
-    out->Append(kLineEnd);
+    AppendItem(std::move(item), want_cas, &item == last ? kLastEnd : kLineEnd, out);
   }
-  out->Append("END\r\n");
 }
 
 void AppendStats(const Response& rsp, OutBuffer* out) {

@@ -4,8 +4,10 @@
 #include <cstring>
 #include <limits>
 
+#include "proto/memcache/admin_words.h"
 #include "proto/memcache/number.h"
 #include "proto/memcache/text_codec.h"
+#include "proto/memcache/text_plain.h"
 
 namespace proto::memcache {
 
@@ -145,13 +147,25 @@ StoreMode ModeOf(Verb verb) {
   }
 }
 
+uint16_t WantOf(Verb get) {
+  const bool cas = get == Verb::kGets || get == Verb::kGats;
+  return kWantValue | kWantFlags | kWantKey | (cas ? kWantCas : kWantNothing);
+}
+
+// A get or gets whose keys are in *req.
+ParseResult PlainGet(Verb verb, size_t line_bytes, Request* req) {
+  req->op = Op::kGet;
+  req->verb = verb;
+  req->want = WantOf(verb);
+  return Complete(line_bytes);
+}
+
 // The parsers below get what follows the verb on the line, and the length of the whole line.
 
 // get, gets: <key>+.   gat, gats: <exptime> <key>*, where no key at all finds nothing.
 ParseResult ParseGet(absl::string_view rest, size_t line_bytes, Request* req) {
   req->op = Op::kGet;
-  req->want = kWantValue | kWantFlags | kWantKey;
-  if (req->verb == Verb::kGets || req->verb == Verb::kGats) req->want |= kWantCas;
+  req->want = WantOf(req->verb);
   absl::string_view word = NextWord(&rest);
   if (word.empty()) return Reject(kError, line_bytes, req);
   if (req->verb == Verb::kGat || req->verb == Verb::kGats) {
@@ -251,6 +265,22 @@ ParseResult TextCodec::Parse(absl::string_view in, Request* req) {
   if (in.size() < need_) return {ParseStatus::kNeedMore, 0, need_};
   need_ = 0;
   req->Clear();
+  // A line whose end was missed before has been looked at by the long way, and goes on there.
+  if (in.size() >= kPlainBytesMin && line_.fresh()) {
+    if (std::memcmp(in.data(), "get ", 4) == 0) {
+      if (const size_t n = ReadPlainKeys(in, 4, req)) return PlainGet(Verb::kGet, n, req);
+    } else if (std::memcmp(in.data(), "set ", 4) == 0) {
+      uint32_t value_bytes = 0;
+      if (const size_t n = ReadPlainStore(in, 4, req, &value_bytes)) {
+        req->op = Op::kStore;
+        req->verb = Verb::kSet;
+        return ParseBlock(in, n, value_bytes, req);
+      }
+    } else if (std::memcmp(in.data(), "gets ", 5) == 0) {
+      if (const size_t n = ReadPlainKeys(in, 5, req)) return PlainGet(Verb::kGets, n, req);
+    }
+    req->keys.clear();
+  }
   const size_t line_bytes = line_.Find(in);
   if (line_bytes == 0) return AwaitLineEnd(in, req);
   if (line_bytes > kLineBytesMax && !NamesKeys(in)) return HangUp({}, line_bytes, req);
@@ -266,7 +296,8 @@ ParseResult TextCodec::AwaitLineEnd(absl::string_view in, Request* req) {
 
 ParseResult TextCodec::ParseLine(absl::string_view in, size_t line_bytes, Request* req) {
   absl::string_view rest = CommandOf(in.substr(0, line_bytes));
-  req->verb = VerbOf(NextWord(&rest));
+  const absl::string_view word = NextWord(&rest);
+  req->verb = VerbOf(word);
   switch (req->verb) {
     case Verb::kGet:
     case Verb::kGets:
@@ -301,7 +332,7 @@ ParseResult TextCodec::ParseLine(absl::string_view in, size_t line_bytes, Reques
     case Verb::kNone:
       break;
   }
-  return Reject(kError, line_bytes, req);
+  return Reject(AnswerToAdmin(word, rest), line_bytes, req);
 }
 
 // set add replace append prepend: <key> <flags> <exptime> <length> [noreply].
@@ -329,8 +360,12 @@ ParseResult TextCodec::ParseStore(absl::string_view in, size_t line_bytes, absl:
   if (length < 0 || length > kBlockBytesMax) return Reject(kBadFormat, line_bytes, req);
   req->exptime = exptime;
   req->keys.push_back(words.word[0]);
+  return ParseBlock(in, line_bytes, length, req);
+}
 
-  const size_t value_bytes = length;
+// What follows the line of a store.
+ParseResult TextCodec::ParseBlock(absl::string_view in, size_t line_bytes, size_t value_bytes,
+                                  Request* req) {
   if (ItemBytes(req->key().size(), value_bytes, req->flags) > limits_.item_bytes_max) {
     return BeginSwallow(in, line_bytes, value_bytes + kBlockEndBytes, req);
   }
@@ -340,7 +375,7 @@ ParseResult TextCodec::ParseStore(absl::string_view in, size_t line_bytes, absl:
     return {ParseStatus::kNeedMore, 0, need_};
   }
   req->value = in.substr(line_bytes, value_bytes);
-  if (in.substr(line_bytes + value_bytes, kBlockEndBytes) != "\r\n") {
+  if (std::memcmp(in.data() + line_bytes + value_bytes, "\r\n", kBlockEndBytes) != 0) {
     return Reject(kBadChunk, all_bytes, req);
   }
   return Complete(all_bytes);

@@ -37,6 +37,9 @@ class Codec {
   static Response Rejection(const Request&) { return {Response::Status::kError}; }
   static void Compose(const ReplyContext& context, Response&& rsp, core::OutBuffer* out);
 
+  bool CanMove() const { return true; }
+  bool AtRest() const { return true; }
+
  private:
   core::LineScanner line_;
 };

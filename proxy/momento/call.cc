@@ -5,6 +5,6 @@
 
 namespace proxy::momento {
 
-void Call::OnTimer() { pool->OnDeadline(this); }
+void Call::OnTimer() { pool->OnTimer(this); }
 
 }  // namespace proxy::momento

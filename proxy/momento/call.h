@@ -3,6 +3,9 @@
 //   idle --Start--> queued --Submit--> on wire --stream ends--> ended --OnDone--> idle
 //                      \___________ deadline, loss of the connection ___/
 //
+// OnDone() may give it back with StartAgain(), to be queued anew after a pause; Abandon() takes it
+// away from wherever it is, without an OnDone().
+//
 // The client makes it and reuses it; between ChannelPool::Start() and OnDone() it belongs to the
 // pool. The call is its own deadline timer.
 #pragma once
@@ -21,6 +24,14 @@ namespace proxy::momento {
 class ChannelPool;
 class H2Connection;
 
+// How long the calls of one kind may take, and how their grpc-timeout header says it while they
+// have all that time left.
+struct CallTime {
+  int64_t ms = 0;
+  std::string header = {};
+  bool operator==(const CallTime&) const = default;
+};
+
 // A place in one intrusive list.
 struct CallLink {
   CallLink* prev = nullptr;
@@ -35,12 +46,18 @@ class Call : public core::Timer, public CallLink {
   // --- What to send; set by the client, unchanged until OnDone().
   absl::string_view path;  // A literal.
   bool names_cache = true;  // Carries the `cache` header: data plane only.
+  const CallTime* time = nullptr;  // Outlives the call.
   std::string frame;       // Length prefix and message.
-  int64_t deadline_ms = 0;  // On the loop's clock.
+  int64_t waited_ms = 0;  // Before it came here; taken off its deadline.
 
   // --- Where it is; the pool's, the connection's and the session's.
   ChannelPool* pool = nullptr;
   H2Connection* connection = nullptr;  // Null unless on the wire.
+  // Where the latest attempt went. Only compared with: it may be gone, and its address another's.
+  const H2Connection* last = nullptr;
+  int64_t deadline_ms = 0;             // On the loop's clock.
+  bool resting = false;                // Waits for the end of a pause, not on any connection.
+  bool ended = false;                  // Waits for its OnDone().
   int32_t stream_id = 0;
   size_t frame_sent = 0;               // Bytes of `frame` handed to HTTP/2.
   int64_t header_offset = kNotWritten;  // Where the request begins in the connection's output.

@@ -15,6 +15,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "config/momento.h"
 
 namespace proxy::momento {
 
@@ -26,9 +27,17 @@ enum class Code : uint8_t {
   kUnavailable = 14, kDataLoss = 15, kUnauthenticated = 16,
 };
 
+// Why this proxy did not let a call go to the service.
+enum class Refusal : uint8_t {
+  kNone,
+  kBusy,         // It could not have been answered in time, or too much waits already.
+  kCircuitOpen,  // The service has failed too often of late.
+};
+
 // How a call ended. `detail` is the service's `err` trailer when it sent one.
 struct Error {
   Code code = Code::kOk;
+  Refusal refusal = Refusal::kNone;  // Else `code` is ours, and nothing was sent.
   std::string message = {};
   std::string detail = {};
   // Whether the request may have reached the service: a write that failed with sent == false has
@@ -66,15 +75,52 @@ struct TtlResult {
   uint64_t ttl_ms = 0;
 };
 
+// What every write carries. The value is given as a prefix and a body, sent one after the other.
+struct StoreItem {
+  absl::string_view key;
+  absl::string_view prefix;
+  absl::string_view body;
+  uint64_t ttl_ms;  // > 0
+};
+
+// One cache of the account and what the service allows it; 0: the service does not say.
+struct CacheInfo {
+  std::string name;
+  uint64_t item_bytes_max = 0;  // Key and value.
+  uint64_t ttl_seconds_max = 0;
+  uint32_t requests_per_second_max = 0;
+  uint32_t kib_per_second_max = 0;
+};
+struct CachesResult {
+  Error error;
+  std::vector<CacheInfo> caches;
+  std::string next_token;  // Not empty: there are more.
+};
+
 // Conditions of SetIf and SetIfHash that the proxy uses.
 enum class Condition : uint8_t { kPresent, kAbsent };
 
 template <class Result>
 using Callback = absl::AnyInvocable<void(Result)>;
 
+// Who is told of every call to the data plane that ends.
+class CallObserver {
+ public:
+  // Once a call that was started, just before its callback. `elapsed_ns`: since it was started;
+  // `waited_ms`: what NextHasWaited() said of it.
+  virtual void OnCallEnded(const Error& error, int64_t elapsed_ns, int64_t waited_ms) = 0;
+
+ protected:
+  ~CallObserver() = default;
+};
+
 class Client {
  public:
   virtual ~Client() = default;
+  // Null: nobody. Borrowed until another is named.
+  void Observe(CallObserver* observer) { observer_ = observer; }
+  // The next call has waited for so long already: it has that much less until its deadline.
+  void NextHasWaited(int64_t ms) { waited_ms_ = ms; }
 
   virtual void Get(absl::string_view key, Callback<GetResult> done) = 0;
   // One call for many keys. On success one result a key, in order; on failure the results that came,
@@ -86,6 +132,10 @@ class Client {
   // `ttl_ms` > 0 everywhere. Values are given as a prefix and a body, sent one after the other.
   virtual void Set(absl::string_view key, absl::string_view prefix, absl::string_view body,
                    uint64_t ttl_ms, Callback<StoreResult> done) = 0;
+  // One call for many items, done in order. On success one result an item; on failure the results
+  // that came, in order, and behind them one element holding only the error.
+  virtual void SetBatch(absl::Span<const StoreItem> items,
+                        Callback<std::vector<StoreResult>> done) = 0;
   virtual void SetIf(absl::string_view key, absl::string_view prefix, absl::string_view body,
                      uint64_t ttl_ms, Condition condition, Callback<StoreResult> done) = 0;
   // Stores if the item's hash is `*expected_hash`, or always when it is absent.
@@ -101,10 +151,17 @@ class Client {
   virtual void FlushCache(Callback<DoneResult> done) = 0;
   virtual void Ping(Callback<DoneResult> done) = 0;
 
+  // Calls from now on have the deadlines of `cache`, on the loop's thread.
+  virtual void Retune(const config::Cache&) {}
+
   // Sends what this turn's calls have queued: one write per connection.
   virtual void Flush() = 0;
   // Connections that can carry a call now.
   virtual int ready_connections() const = 0;
+
+ protected:
+  CallObserver* observer_ = nullptr;
+  int64_t waited_ms_ = 0;
 };
 
 }  // namespace proxy::momento

@@ -21,13 +21,14 @@ constexpr size_t kOutKeptBytes = 64 * 1024;
 
 H2Connection::H2Connection(core::EventLoop* loop, Resolver* resolver, const Endpoint* endpoint,
                            const RequestHeaders* headers, Metrics* metrics,
-                           ConnectionOwner* owner, std::string* read_buffer)
+                           ConnectionOwner* owner, std::string* read_buffer, size_t turn)
     : loop_(loop),
       resolver_(resolver),
       endpoint_(endpoint),
       metrics_(metrics),
       owner_(owner),
       read_buffer_(read_buffer),
+      turn_(turn),
       session_(headers, this) {}
 
 H2Connection::~H2Connection() {
@@ -50,6 +51,11 @@ void H2Connection::Open() {
 void H2Connection::OnResolved(absl::StatusOr<Resolver::Addresses> answer) {
   if (!answer.ok()) return Close(answer.status().message());
   addresses_ = *std::move(answer);
+  // getaddrinfo() puts the family that works best first (RFC 6724): its addresses are equals.
+  const auto equals = std::find_if(addresses_.begin(), addresses_.end(), [this](const Address& one) {
+    return one.family() != addresses_[0].family();
+  });
+  std::rotate(addresses_.begin(), addresses_.begin() + turn_ % (equals - addresses_.begin()), equals);
   TryNextAddress();
 }
 
@@ -141,6 +147,7 @@ void H2Connection::Start(Call* call, bool full_time, int64_t timeout_ms) {
   DCHECK(can_take());
   ++call->attempts;
   call->connection = this;
+  call->last = this;
   calls_.PushBack(call);
   if (session_.Submit(call, full_time, timeout_ms)) return;
   call->error = Error{.code = Code::kUnavailable, .message = "connection is spent", .sent = false};
@@ -226,6 +233,8 @@ void H2Connection::OnCallEnded(Call* call) {
   calls_.Remove(call);
   call->connection = nullptr;
   call->retry_safe = !call->error.ok() && !call->error.sent;
+  // Refused by a GOAWAY: that says nothing about the next connection, and this one is not asked again.
+  if (call->retry_safe && state_ == State::kDraining) --call->attempts;
   owner_->OnCallEnded(call);
 }
 

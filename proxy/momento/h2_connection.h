@@ -24,12 +24,13 @@ namespace proxy::momento {
 
 // What connections to one place have in common. Outlives them.
 struct Endpoint {
-  std::string host;  // A name, a numeric address or a Unix address.
+  std::string host = {};  // A name, a numeric address or a Unix address.
   uint16_t port = 0;
   const TlsContext* tls = nullptr;  // Null: plaintext, HTTP/2 by prior knowledge.
   int64_t connect_timeout_ms = 5000;
   int64_t keepalive_interval_ms = 5000;
   int64_t keepalive_timeout_ms = 1000;
+  int64_t resolve_interval_ms = 30'000;
 };
 
 // What the pool hears of its connections. None of these may destroy the connection.
@@ -53,9 +54,10 @@ class H2Connection final : public core::EventHandler, private SessionEvents {
   enum class State : uint8_t { kResolving, kConnecting, kSettling, kReady, kDraining, kClosed };
 
   // All pointers outlive the connection. `read_buffer` is shared by the worker's connections.
+  // `turn`: of the addresses of one preference, the one to begin with; so connections spread.
   H2Connection(core::EventLoop* loop, Resolver* resolver, const Endpoint* endpoint,
                const RequestHeaders* headers, Metrics* metrics, ConnectionOwner* owner,
-               std::string* read_buffer);
+               std::string* read_buffer, size_t turn = 0);
   // Calls still on it are let go without a word: the owner cancels them.
   ~H2Connection();
 
@@ -67,10 +69,15 @@ class H2Connection final : public core::EventHandler, private SessionEvents {
   void Cancel(Call* call);
   // Writes what the session has to say, as far as the socket takes it.
   void Flush();
+  // Takes no more calls, finishes those it has and closes with the Flush() that finds none left. The
+  // owner hears of that end only. REQUIRES: ready.
+  void BeginDrain() { state_ = State::kDraining; }
   // Ends the connection; its calls end as kUnavailable and the owner hears of it, from inside.
   void Close(absl::string_view why);
 
   State state() const { return state_; }
+  // Where it leads. REQUIRES: ready or draining.
+  const Address& address() const { return addresses_[next_address_ - 1]; }
   bool can_take() const {
     return state_ == State::kReady && session_.streams() < session_.streams_max();
   }
@@ -106,6 +113,7 @@ class H2Connection final : public core::EventHandler, private SessionEvents {
   Metrics* metrics_;
   ConnectionOwner* owner_;
   std::string* read_buffer_;
+  const size_t turn_;
 
   State state_ = State::kResolving;
   Lookup lookup_;

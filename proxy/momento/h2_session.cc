@@ -178,6 +178,9 @@ H2Session::H2Session(const RequestHeaders* headers, SessionEvents* events)
 H2Session::~H2Session() { nghttp2_session_del(session_); }
 
 bool H2Session::Submit(Call* call, bool full_time, int64_t timeout_ms) {
+  if (credentials_.empty() || credentials_.back() != headers_->credentials) {
+    credentials_.push_back(headers_->credentials);
+  }
   const std::string own_timeout = full_time ? std::string() : absl::StrCat(timeout_ms, "m");
   nghttp2_nv fields[16];
   size_t n = 0;
@@ -188,9 +191,9 @@ bool H2Session::Submit(Call* call, bool full_time, int64_t timeout_ms) {
   fields[n++] = Field("te", "trailers");
   fields[n++] = Field("content-type", "application/grpc");
   fields[n++] = Field("user-agent", kUserAgent);
-  fields[n++] = full_time ? Field("grpc-timeout", headers_->timeout)
+  fields[n++] = full_time ? Field("grpc-timeout", call->time->header)
                           : UniqueField("grpc-timeout", own_timeout);
-  fields[n++] = Field("authorization", headers_->authorization);
+  fields[n++] = Field("authorization", credentials_.back()->authorization.view());
   if (call->names_cache) {
     fields[n++] = Field("cache", headers_->cache);
     if (!headers_->read_concern.empty()) {
@@ -243,10 +246,22 @@ bool H2Session::WriteTo(std::string* out, int64_t offset, size_t size_max) {
     const uint8_t* data;
     const ssize_t n = nghttp2_session_mem_send(session_, &data);
     if (n < 0) return false;
-    if (n == 0) return true;
+    if (n == 0) {
+      ReleaseCredentials();
+      return true;
+    }
     out->append(reinterpret_cast<const char*>(data), static_cast<size_t>(n));
   }
   return true;
+}
+
+void H2Session::ReleaseCredentials() {
+  if (credentials_.empty() ||
+      (credentials_.size() == 1 && credentials_.back() == headers_->credentials)) {
+    return;
+  }
+  if (nghttp2_session_get_outbound_queue_size(session_) > 0) return;
+  credentials_.clear();
 }
 
 bool H2Session::wants_write() const { return nghttp2_session_want_write(session_) != 0; }
@@ -256,9 +271,10 @@ bool H2Session::finished() const {
 }
 
 uint32_t H2Session::streams_max() const {
-  if (!peer_settings_) return kStreamsBeforeSettings;
-  return std::min(kStreamsMax, nghttp2_session_get_remote_settings(
-                                   session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
+  if (!peer_settings_) return kStreamsUnlessTold;
+  const uint32_t told = nghttp2_session_get_remote_settings(
+      session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+  return told >= kNoLimit ? kStreamsUnlessTold : std::min(kStreamsMax, told);
 }
 
 }  // namespace proxy::momento

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "proxy/momento/call.h"
+#include "proxy/momento/credentials.h"
 
 extern "C" {
 struct nghttp2_session;
@@ -15,14 +17,14 @@ struct nghttp2_session;
 
 namespace proxy::momento {
 
-// What the requests of one pool have in common. Outlives its sessions.
+// What the requests of one pool have in common. Outlives its sessions; nothing but the credentials
+// changes while one of them lives.
 struct RequestHeaders {
-  std::string scheme;
-  std::string authority;
-  std::string authorization;
-  std::string cache;         // Value of `cache`, for calls with names_cache.
-  std::string read_concern;  // Empty: not sent, which means balanced.
-  std::string timeout;       // grpc-timeout of a call that has all its time left.
+  std::string scheme = {};
+  std::string authority = {};
+  std::shared_ptr<const Credentials> credentials = {};  // See Account::CredentialsPtr.
+  std::string cache = {};         // Value of `cache`, for calls with names_cache.
+  std::string read_concern = {};  // Empty: not sent, which means balanced.
 };
 
 // Told by a session while it receives. None of these may destroy the session.
@@ -44,8 +46,12 @@ class SessionEvents {
 
 class H2Session {
  public:
-  // Streams assumed before the peer's SETTINGS: what Momento allows (and RFC 9113's advice).
-  static constexpr uint32_t kStreamsBeforeSettings = 100;
+  // Streams used before the peer's SETTINGS, and where they set no limit: what Momento allows
+  // (and RFC 9113's advice).
+  static constexpr uint32_t kStreamsUnlessTold = 100;
+  // From here on a limit is none: libnghttp2 says 2^32-1 for a peer that sent none, gRPC's servers
+  // send 2^31-1.
+  static constexpr uint32_t kNoLimit = 0x7fffffff;
   // Most streams used of what a peer offers: enough to fill a link, small enough to search.
   static constexpr uint32_t kStreamsMax = 1024;
 
@@ -54,8 +60,8 @@ class H2Session {
   H2Session(const H2Session&) = delete;
   H2Session& operator=(const H2Session&) = delete;
 
-  // Takes the call on. `full_time`: the deadline is as far off as the pool's own, so that its
-  // header is the one that compresses to a byte; otherwise `timeout_ms` is spelled out.
+  // Takes the call on. `full_time`: it has all its time left, so that its header is the one that
+  // compresses to a byte; otherwise `timeout_ms` is spelled out.
   // False when the session can open no more streams, ever.
   [[nodiscard]] bool Submit(Call* call, bool full_time, int64_t timeout_ms);
   // Drops the call: its stream is reset and no event comes of it.
@@ -82,10 +88,14 @@ class H2Session {
  private:
   friend struct H2Callbacks;
   void End(Call* call, Error error);
+  // Lets go of credentials that no request still to be written names.
+  void ReleaseCredentials();
 
   const RequestHeaders* headers_;
   SessionEvents* events_;
   nghttp2_session* session_ = nullptr;
+  // Requests that are queued point into these: the ones in use last, before them the ones that were.
+  std::vector<std::shared_ptr<const Credentials>> credentials_;
   uint32_t streams_ = 0;
   bool introduced_ = false;    // agent and runtime-version were sent.
   bool peer_settings_ = false;

@@ -20,13 +20,13 @@ void StartFrame(size_t message_bytes, std::string* frame) {
   frame->append(prefix, sizeof(prefix));
 }
 
-size_t ItemBytes(const Item& item) {
+size_t ItemBytes(const StoreItem& item) {
   return FieldBytes(item.key.size()) + FieldBytes(item.prefix.size() + item.body.size()) + 1 +
          VarintBytes(item.ttl_ms);
 }
 
 // cache_key 1, cache_body 2, ttl_milliseconds 3: alike in all three writes.
-void WriteItem(const Item& item, WireWriter* out) {
+void WriteItem(const StoreItem& item, WireWriter* out) {
   out->BytesField(1, item.key);
   out->Open(2, item.prefix.size() + item.body.size());
   out->Raw(item.prefix);
@@ -82,20 +82,31 @@ void EncodeUpdateTtl(absl::string_view key, uint64_t ttl_ms, std::string* frame)
   out.VarintField(4, ttl_ms);  // overwrite_to_milliseconds
 }
 
-void EncodeSet(const Item& item, std::string* frame) {
+void EncodeSet(const StoreItem& item, std::string* frame) {
   StartFrame(ItemBytes(item), frame);
   WireWriter out(frame);
   WriteItem(item, &out);
 }
 
-void EncodeSetIf(const Item& item, Condition condition, std::string* frame) {
+void EncodeSetBatch(absl::Span<const StoreItem> items, std::string* frame) {
+  size_t size = 0;
+  for (const StoreItem& item : items) size += FieldBytes(ItemBytes(item));
+  StartFrame(size, frame);
+  WireWriter out(frame);
+  for (const StoreItem& item : items) {
+    out.Open(1, ItemBytes(item));  // items 1: a SetRequest.
+    WriteItem(item, &out);
+  }
+}
+
+void EncodeSetIf(const StoreItem& item, Condition condition, std::string* frame) {
   StartFrame(ItemBytes(item) + FieldBytes(0), frame);
   WireWriter out(frame);
   WriteItem(item, &out);
   out.Open(condition == Condition::kPresent ? 4 : 6, 0);  // present, absent
 }
 
-void EncodeSetIfHash(const Item& item, std::optional<absl::string_view> expected_hash,
+void EncodeSetIfHash(const StoreItem& item, std::optional<absl::string_view> expected_hash,
                      std::string* frame) {
   // present_and_hash_equal 5 { hash_to_check 1 }, unconditional 8 {}
   const size_t condition_bytes = expected_hash ? FieldBytes(expected_hash->size()) : 0;
@@ -192,6 +203,44 @@ bool DecodeItemGetTtl(absl::string_view message, TtlResult* result) {
   WireReader in(member.message);
   while (in.Next()) {
     if (result->found && in.field() == 1 && in.is_varint()) result->ttl_ms = in.varint();
+  }
+  return in.ok();
+}
+
+namespace {
+
+// cache_limits 2: max_traffic_rate 1, max_throughput_kbps 2, max_item_size_kb 3, max_ttl_seconds 4.
+bool ReadLimits(absl::string_view message, CacheInfo* cache) {
+  WireReader in(message);
+  while (in.Next()) {
+    if (!in.is_varint()) continue;
+    if (in.field() == 1) cache->requests_per_second_max = static_cast<uint32_t>(in.varint());
+    if (in.field() == 2) cache->kib_per_second_max = static_cast<uint32_t>(in.varint());
+    if (in.field() == 3) cache->item_bytes_max = uint64_t{static_cast<uint32_t>(in.varint())} << 10;
+    if (in.field() == 4) cache->ttl_seconds_max = in.varint();
+  }
+  return in.ok();
+}
+
+// cache_name 1, cache_limits 2; topic_limits 3 are no concern of a cache.
+bool ReadCache(absl::string_view message, CacheInfo* cache) {
+  WireReader in(message);
+  while (in.Next()) {
+    if (!in.is_bytes()) continue;
+    if (in.field() == 1) cache->name.assign(in.bytes().data(), in.bytes().size());
+    if (in.field() == 2 && !ReadLimits(in.bytes(), cache)) return false;
+  }
+  return in.ok();
+}
+
+}  // namespace
+
+bool DecodeListCaches(absl::string_view message, CachesResult* result) {
+  WireReader in(message);  // cache 1, next_token 2
+  while (in.Next()) {
+    if (!in.is_bytes()) continue;
+    if (in.field() == 1 && !ReadCache(in.bytes(), &result->caches.emplace_back())) return false;
+    if (in.field() == 2) result->next_token.assign(in.bytes().data(), in.bytes().size());
   }
   return in.ok();
 }

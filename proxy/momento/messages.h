@@ -17,22 +17,16 @@
 namespace proxy::momento {
 
 // Get, GetWithHash, Delete, KeysExist of one key, ItemGetTtl: `bytes key = 1` and no more.
-// FlushCache likewise, of the cache's name.
+// FlushCache and CreateCache likewise, of the cache's name, and ListCaches of the token to go on from.
 void EncodeKey(absl::string_view key, std::string* frame);
 void EncodeEmpty(std::string* frame);
 void EncodeGetBatch(absl::Span<const absl::string_view> keys, std::string* frame);
 void EncodeUpdateTtl(absl::string_view key, uint64_t ttl_ms, std::string* frame);
 
-// What every write carries.
-struct Item {
-  absl::string_view key;
-  absl::string_view prefix;
-  absl::string_view body;
-  uint64_t ttl_ms;
-};
-void EncodeSet(const Item& item, std::string* frame);
-void EncodeSetIf(const Item& item, Condition condition, std::string* frame);
-void EncodeSetIfHash(const Item& item, std::optional<absl::string_view> expected_hash,
+void EncodeSet(const StoreItem& item, std::string* frame);
+void EncodeSetBatch(absl::Span<const StoreItem> items, std::string* frame);
+void EncodeSetIf(const StoreItem& item, Condition condition, std::string* frame);
+void EncodeSetIfHash(const StoreItem& item, std::optional<absl::string_view> expected_hash,
                      std::string* frame);
 
 [[nodiscard]] bool DecodeGet(absl::string_view message, GetResult* result);
@@ -43,7 +37,8 @@ void EncodeSetIfHash(const Item& item, std::optional<absl::string_view> expected
 [[nodiscard]] bool DecodeKeysExist(absl::string_view message, FoundResult* result);
 [[nodiscard]] bool DecodeUpdateTtl(absl::string_view message, FoundResult* result);
 [[nodiscard]] bool DecodeItemGetTtl(absl::string_view message, TtlResult* result);
-// Delete, FlushCache, Ping: messages without fields, that may have some one day.
+[[nodiscard]] bool DecodeListCaches(absl::string_view message, CachesResult* result);
+// Delete, FlushCache, CreateCache, Ping: messages without fields, that may have some one day.
 [[nodiscard]] bool DecodeEmpty(absl::string_view message);
 
 }  // namespace proxy::momento

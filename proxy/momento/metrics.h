@@ -13,11 +13,12 @@ namespace proxy::momento {
 // The calls, by what they ask. Values index the tables below.
 enum class Rpc : uint8_t {
   kGet, kGetBatch, kGetWithHash, kSet, kSetIf, kSetIfHash, kDelete, kKeysExist, kUpdateTtl,
-  kItemGetTtl, kFlushCache, kPing,
+  kItemGetTtl, kSetBatch, kFlushCache, kListCaches, kCreateCache, kPing,
 };
-inline constexpr std::array<absl::string_view, 12> kRpcNames = {
+inline constexpr std::array<absl::string_view, 15> kRpcNames = {
     "get",    "get_batch",  "get_with_hash", "set",          "set_if",      "set_if_hash",
-    "delete", "keys_exist", "update_ttl",    "item_get_ttl", "flush_cache", "ping"};
+    "delete", "keys_exist", "update_ttl",    "item_get_ttl", "set_batch",   "flush_cache",
+    "list_caches", "create_cache", "ping"};
 
 inline constexpr std::array<absl::string_view, 17> kCodeNames = {
     "ok",                  "cancelled",        "unknown",            "invalid_argument",
@@ -38,8 +39,27 @@ struct ClientMetrics : core::MetricGroup {
   core::Counter goaway{this, "goaway_total", "Connections the service asked to leave."};
   core::Counter retries{this, "retry_total",
                         "Calls sent again because the service had certainly not seen them."};
+  core::Counter retry_sent{this, "retry_sent_total",
+                           "Failed calls sent again after a pause, on the retry budget."};
+  core::Counter retry_succeeded{this, "retry_succeeded_total",
+                                "Calls that were answered after such attempts."};
+  core::Counter retry_refused{this, "retry_refused_total",
+                              "Failed calls not sent again because the retry budget was spent."};
+  core::Counter hedge_sent{this, "hedge_sent_total",
+                           "Slow reads asked again over a second connection."};
+  core::Counter hedge_won{this, "hedge_won_total",
+                          "Those that the second connection answered first."};
+  core::Counter hedge_refused{this, "hedge_refused_total",
+                              "Slow reads not asked again because the hedge budget was spent."};
+  core::Counter hedge_unplaced{this, "hedge_unplaced_total",
+                               "Slow reads not asked again because no other connection had room."};
   core::Counter overload{this, "overload_total",
                          "Calls refused because too many waited for a stream."};
+  core::Counter resolves{this, "resolve_total",
+                         "Times the service's name was asked for again while connections to it work."};
+  core::Counter resolve_failures{this, "resolve_failed_total", "Those that had no answer."};
+  core::Counter moved{this, "address_moved_total",
+                      "Connections replaced because the service's name leads elsewhere."};
   core::Gauge waiting{this, "waiting", "Calls that wait for a stream or a connection."};
   core::Counter sent_bytes{this, "sent_bytes_total",
                            "Bytes sent to the service, HTTP/2 framing included."};

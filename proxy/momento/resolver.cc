@@ -9,9 +9,7 @@
 #include "absl/strings/str_cat.h"
 
 namespace proxy::momento {
-namespace {
-
-absl::StatusOr<Resolver::Addresses> LookUp(const std::string& host, uint16_t port) {
+absl::StatusOr<Resolver::Addresses> Resolver::LookUpInSystem(const std::string& host, uint16_t port) {
   addrinfo hints = {};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -33,8 +31,6 @@ absl::StatusOr<Resolver::Addresses> LookUp(const std::string& host, uint16_t por
   if (addresses.empty()) return absl::UnavailableError(absl::StrCat(host, " has no address"));
   return addresses;
 }
-
-}  // namespace
 
 struct Lookup::State {
   std::string host;
@@ -116,7 +112,7 @@ void Resolver::Run() {
       state = std::move(waiting_.front());
       waiting_.pop_front();
     }
-    absl::StatusOr<Addresses> answer = LookUp(state->host, state->port);
+    absl::StatusOr<Addresses> answer = look_up_(state->host, state->port);
     Deliver(state, std::move(answer));
   }
 }

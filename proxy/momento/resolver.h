@@ -42,7 +42,11 @@ class Resolver {
   // Questions that may wait: a reconnect storm of all connections of 128 workers fits.
   static constexpr size_t kWaitingMax = 4096;
 
-  Resolver() = default;
+  // Addresses of a name, or why there are none; may take its time.
+  using LookUp = absl::StatusOr<Addresses> (*)(const std::string& host, uint16_t port);
+  static absl::StatusOr<Addresses> LookUpInSystem(const std::string& host, uint16_t port);
+
+  explicit Resolver(LookUp look_up = LookUpInSystem) : look_up_(look_up) {}
   // Waits for the lookup under way; the others are dropped.
   ~Resolver();
   Resolver(const Resolver&) = delete;
@@ -55,6 +59,7 @@ class Resolver {
  private:
   void Run();
 
+  const LookUp look_up_;
   core::Mutex mu_;
   core::CondVar changed_;
   std::deque<std::shared_ptr<Lookup::State>> waiting_ ABSL_GUARDED_BY(mu_);

@@ -5,7 +5,6 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -82,17 +81,13 @@ Stream::Progress Stream::Handshake() {
     unsigned int size = 0;
     SSL_get0_alpn_selected(ssl_, &protocol, &size);
     if (size == 2 && std::memcmp(protocol, "h2", 2) == 0) return Progress::kDone;
-    error_ = "TLS: the server does not speak HTTP/2 (no ALPN h2)";
+    error_ = absl::StrCat("TLS: ", host_, " does not speak HTTP/2 (no ALPN h2)");
     return Progress::kFailed;
   }
   const int why = SSL_get_error(ssl_, result);
   wants_write_ = why == SSL_ERROR_WANT_WRITE;
   if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return Progress::kWait;
-  const long verdict = SSL_get_verify_result(ssl_);
-  error_ = absl::StrCat("TLS: ", TakeTlsError());
-  if (verdict != X509_V_OK) {
-    absl::StrAppend(&error_, " (", X509_verify_cert_error_string(verdict), ")");
-  }
+  error_ = HandshakeError(ssl_, host_);
   return Progress::kFailed;
 }
 

@@ -80,6 +80,48 @@ std::string TakeTlsError() {
   return reason == nullptr ? "connection closed" : reason;
 }
 
+namespace {
+
+std::string Untrusted(long verdict, const std::string& host) {
+  const std::string certificate = absl::StrCat("TLS: the certificate that came from ", host);
+  const std::string reason = absl::StrCat(" (", X509_verify_cert_error_string(verdict), ")");
+  switch (verdict) {
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+      return absl::StrCat(certificate, " is for another name", reason);
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return absl::StrCat(certificate, " is not valid now", reason);
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+      return absl::StrCat(certificate, " is from an authority that is not trusted", reason,
+                          "; momento.ca_file says who is");
+    default:
+      return absl::StrCat(certificate, " does not verify", reason);
+  }
+}
+
+}  // namespace
+
+std::string HandshakeError(ssl_st* ssl, const std::string& host) {
+  const int reason = ERR_GET_REASON(ERR_peek_error());
+  const std::string words = TakeTlsError();
+  const long verdict = SSL_get_verify_result(ssl);
+  if (verdict != X509_V_OK) return Untrusted(verdict, host);
+  switch (reason) {
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_HTTP_REQUEST:
+      return absl::StrCat("TLS: ", host, " does not answer in TLS (", words, ")");
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+      return absl::StrCat("TLS: ", host, " offers no TLS 1.2 or later (", words, ")");
+    default:
+      return absl::StrCat("TLS: handshake with ", host, " failed: ", words);
+  }
+}
+
 absl::StatusOr<std::unique_ptr<TlsContext>> TlsContext::Create(const std::string& ca_file) {
   ERR_clear_error();
   SSL_CTX* context = SSL_CTX_new(TLS_client_method());

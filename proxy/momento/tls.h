@@ -32,6 +32,9 @@ class TlsContext {
   ssl_ctx_st* context_;  // Owned.
 };
 
+// Why the handshake with `host` failed, in words an operator can act on; empties the queue.
+std::string HandshakeError(ssl_st* ssl, const std::string& host);
+
 // The first of this thread's queued OpenSSL errors as text; empties the queue.
 std::string TakeTlsError();
 

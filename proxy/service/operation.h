@@ -18,6 +18,7 @@
 #include "proto/memcache/response.h"
 #include "proxy/momento/client.h"
 #include "proxy/service/key_lines.h"
+#include "proxy/service/write_marks.h"
 
 namespace proxy {
 
@@ -60,9 +61,12 @@ struct Operation final : core::Timer {
   std::optional<int64_t> exptime;
   std::optional<uint64_t> cas;
   uint64_t delta = 0;
+  std::optional<uint64_t> initial;
+  int64_t initial_exptime = 0;
   uint64_t key_hash = 0;
   std::string key;
   absl::string_view body;  // The value to store: in the request, or in `buffer` once kept.
+  uint64_t counted_bytes = 0;  // Of the value, to be given back to the budget.
   std::string buffer;      // The kept value to store; or the stored bytes that were read.
 
   // Who is to be told: exactly one of the two.
@@ -81,10 +85,15 @@ struct Operation final : core::Timer {
   int64_t update_started_ms = 0;
   bool updating = false;             // Past its connection's line, in the worker's line of updates.
   bool timed_out = false;
+  WriteMarks::Moment moment;         // Of the write's beginning; or before the get's call left.
+  bool marked = false;               // A write that has begun there.
+  bool stored = false;               // `body` is what the cache holds now, for `ttl_ms`.
+  int64_t sent_ms = 0;               // When the get's or the write's first call was made.
+  OperationQueue followers;          // Gets of the same key that take this one's answer.
   uint64_t number = 0;               // The new value of a counter.
   absl::string_view item_value;      // A hit: the tail of `buffer`.
   uint32_t item_flags = 0;
-  uint64_t item_cas = 0;
+  uint64_t item_cas = 0;             // Of a hit, or of what is being stored.
   momento::Error error;
   momento::HashedGetResult read;
   momento::TtlResult read_ttl;

@@ -1,5 +1,5 @@
 // get, gets, gat, gats. See service.h.
-#include <algorithm>
+#include <utility>
 
 #include "core/net/out_buffer.h"
 #include "proxy/service/service.h"
@@ -20,42 +20,119 @@ bool OfLargeReply(const momento::Error& error) {
          error.code == momento::Code::kResourceExhausted;
 }
 
+// Whether an error says that the service cannot answer now, rather than that it will not.
+bool Unavailable(momento::Code code) {
+  using momento::Code;
+  switch (code) {
+    case Code::kCancelled:
+    case Code::kUnknown:
+    case Code::kDeadlineExceeded:
+    case Code::kResourceExhausted:
+    case Code::kAborted:
+    case Code::kInternal:
+    case Code::kUnavailable: return true;
+    default: return false;
+  }
+}
+
+// A get that was made for the sake of the token.
+bool AsksForToken(const Operation& op) {
+  return (op.want & (proto::memcache::kWantCas | proto::memcache::kWantCasAlong)) ==
+         proto::memcache::kWantCas;
+}
+
+// A get that shares calls and copies.
+bool IsPlain(const Operation& op) { return !op.exptime.has_value() && !AsksForToken(op); }
+
 }  // namespace
 
 void ProxyService::StartGet(Operation* op) {
-  if ((op->want & proto::memcache::kWantCas) != 0) {
+  if (AsksForToken(*op)) {
     return client_->GetWithHash(op->key, [op](momento::HashedGetResult result) {
       op->service->OnGotHashed(op, std::move(result));
     });
   }
   gets_.push_back(op);
-  if (cache_.batch == config::Cache::Batch::kOff) SendGets();
 }
 
-// Sends what was collected: a call a key, or a call a group of keys.
+// Sends what was collected: a call a key, or a call a group of keys. What ends here may start more
+// gets, which are appended and looked at in the same pass.
 void ProxyService::SendGets() {
   if (gets_.empty()) return;
-  using Batch = config::Cache::Batch;
-  const size_t group_max = cache_.batch == Batch::kOff ? 1 : cache_.batch_keys_max;
-  if (cache_.batch == Batch::kConnection) {
-    std::stable_sort(gets_.begin(), gets_.end(), [](const Operation* a, const Operation* b) {
-      return std::less<const ConnectionState*>()(a->connection, b->connection);
-    });
+  size_t kept = 0;
+  for (size_t i = 0; i < gets_.size(); ++i) {
+    Operation* op = gets_[i];
+    if (!op->exptime.has_value() && (AnswerNear(op) || Join(op))) continue;
+    gets_[kept++] = op;
   }
-  for (size_t first = 0; first < gets_.size();) {
-    size_t end = std::min(first + group_max, gets_.size());
-    if (cache_.batch == Batch::kConnection) {
-      const ConnectionState* connection = gets_[first]->connection;
-      end = std::find_if(gets_.begin() + first, gets_.begin() + end,
-                         [=](const Operation* op) { return op->connection != connection; }) -
-            gets_.begin();
-    }
-    SendGroup(gets_.data() + first, end - first);
-    first = end;
+  gets_.resize(kept);
+  if (cache_.reads == config::Cache::Reads::kConsistent) flights_.clear();
+  SendInGroups(&gets_, [this](Operation* const* first, size_t count) { SendGroup(first, count); });
+}
+
+bool ProxyService::AnswerNear(Operation* op) {
+  if (near_ == nullptr) return false;
+  // A copy does not have the nonce that is part of the token.
+  if (cache_.envelope == config::Cache::Envelope::kNonce &&
+      (op->want & proto::memcache::kWantCas) != 0) {
+    return false;
   }
-  gets_.clear();
-  constexpr size_t kKept = 1024;
-  if (gets_.capacity() > kKept) gets_ = {};
+  const NearCache::Answer answer = near_->Find(op->key, &op->buffer, &op->item_flags);
+  if (answer == NearCache::Answer::kUnknown) return false;
+  op->hit = answer == NearCache::Answer::kHit;
+  op->item_value = op->buffer;
+  if ((op->want & proto::memcache::kWantCas) != 0) op->item_cas = TokenOfCopy(*op);
+  EndGet(op);
+  return true;
+}
+
+bool ProxyService::AnswerStale(Operation* op) {
+  if (near_ == nullptr || !Unavailable(op->error.code) ||
+      !near_->FindStale(op->key, &op->buffer, &op->item_flags)) {
+    return false;
+  }
+  op->hit = true;
+  op->item_value = op->buffer;
+  op->item_cas = TokenOfCopy(*op);
+  return true;
+}
+
+// What the token of the stored bytes is that a copy was made of. Where they were spelled otherwise a
+// cas with it fails, and makes the copy be forgotten.
+uint64_t ProxyService::TokenOfCopy(const Operation& op) const {
+  const translate::EnvelopePrefix prefix =
+      translate::Wrap(cache_.envelope, op.item_flags, op.item_value, /*nonce=*/0);
+  return translate::CasToken(prefix.view(), op.item_value);
+}
+
+void ProxyService::KeepRead(const Operation& op) {
+  const NearCache::Copy copy{.key = op.key,
+                             .key_hash = op.key_hash,
+                             .moment = op.moment,
+                             .since_ms = op.sent_ms,
+                             .value = op.item_value,
+                             .flags = op.item_flags};
+  if (op.hit) return near_->KeepRead(copy);
+  near_->KeepMiss(copy);
+}
+
+// Makes the get a follower of the one that is asking for its key; or else the one that others
+// follow, and says no.
+bool ProxyService::Join(Operation* op) {
+  op->moment = shared_->marks.Now(op->key_hash);
+  op->sent_ms = loop_->now_ms();
+  if (!cache_.coalesce) return false;
+  const auto [at, first] = flights_.try_emplace(op->key_hash, op);
+  if (first) return false;
+  Operation* leader = at->second;
+  const bool young = 2 * (op->sent_ms - leader->sent_ms) < DeadlineMs(config::Cache::Kind::kRead);
+  if (young && leader->moment == op->moment && leader->key == op->key) {
+    leader->followers.Push(op);
+    shared_->metrics.get_coalesced.Add(op->askers);
+    return true;
+  }
+  at->second = op;
+  return false;
 }
 
 void ProxyService::SendGroup(Operation* const* first, size_t count) {
@@ -104,17 +181,38 @@ void ProxyService::OnBatch(BatchCall* batch, std::vector<momento::GetResult> res
 
 void ProxyService::OnGot(Operation* op, momento::GetResult result) {
   if (!result.error.ok()) {
-    op->failed = true;
     op->error = std::move(result.error);
+    op->failed = !IsPlain(*op) || !AnswerStale(op);
   } else if (result.hit) {
     TakeStored(op, std::move(result.value));
   }
   if (op->hit && op->exptime.has_value()) return TouchRead(op);
+  if (near_ != nullptr && op->error.ok() && IsPlain(*op)) KeepRead(*op);
+  Land(op);
+}
+
+// Ends a get and those that follow it, each with bytes of its own: as many as its own call would
+// have brought.
+void ProxyService::Land(Operation* op) {
+  const auto flight = flights_.find(op->key_hash);
+  if (flight != flights_.end() && flight->second == op) flights_.erase(flight);
+  constexpr size_t kIdleCapacityMax = 1024;
+  if (flights_.empty() && flights_.capacity() > kIdleCapacityMax) flights_ = {};
+  OperationQueue followers = std::exchange(op->followers, OperationQueue());
+  for (Operation* one = followers.head(); one != nullptr; one = one->next) {
+    one->hit = op->hit;
+    one->failed = op->failed;
+    one->error = op->error;
+    one->item_flags = op->item_flags;
+    one->item_cas = op->item_cas;
+    one->buffer.assign(op->item_value.data(), op->item_value.size());
+    one->item_value = one->buffer;
+  }
   EndGet(op);
+  while (!followers.empty()) EndGet(followers.Pop());
 }
 
 void ProxyService::OnGotHashed(Operation* op, momento::HashedGetResult result) {
-  op->item_cas = translate::CasToken(result.hash);
   OnGot(op, momento::GetResult{std::move(result.error), result.hit, std::move(result.value)});
 }
 
@@ -125,6 +223,7 @@ void ProxyService::TakeStored(Operation* op, std::string stored) {
   op->hit = true;
   op->item_value = item->value;
   op->item_flags = item->flags;
+  op->item_cas = translate::CasToken(op->buffer);
 }
 
 // gat: read first, so that a miss costs one call, then touch; the item is answered only if it was
@@ -164,6 +263,7 @@ void ProxyService::CountGet(const Operation& op) {
 }
 
 void ProxyService::EndGet(Operation* op) {
+  EndWrite(op);
   CountGet(*op);
   op->timed_out = op->failed && op->error.code == momento::Code::kDeadlineExceeded;
   if (op->gather != nullptr) {
@@ -176,7 +276,11 @@ void ProxyService::EndGet(Operation* op) {
     return Answer(op, translate::FailureOf(op->error, Intent::kRead));
   }
   Response rsp(Status::kValues);
-  if (op->hit) rsp.items.push_back(ItemOf(op));
+  if (op->hit) {
+    rsp.items.push_back(ItemOf(op));
+  } else if ((op->want & proto::memcache::kWantMissKey) != 0) {
+    rsp.text = op->key;
+  }
   Answer(op, std::move(rsp));
 }
 

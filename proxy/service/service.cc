@@ -17,6 +17,29 @@ using proto::memcache::Status;
 using proto::memcache::StoreMode;
 using translate::Intent;
 
+namespace {
+
+using Kind = config::Cache::Kind;
+
+std::array<int64_t, config::Cache::kKinds> DeadlinesOf(const config::Cache& cache) {
+  std::array<int64_t, config::Cache::kKinds> ms;
+  for (size_t i = 0; i < ms.size(); ++i) {
+    ms[i] = absl::ToInt64Milliseconds(cache.DeadlineOf(static_cast<Kind>(i)));
+  }
+  return ms;
+}
+
+// The kind of the call by which the command has its effect.
+Kind KindOf(const Operation& op) {
+  if (op.op == Op::kGet) return Kind::kRead;
+  const bool conditional = op.op == Op::kArithmetic ||
+                           (op.op == Op::kStore && op.mode != StoreMode::kSet) ||
+                           op.cas.has_value();
+  return conditional ? Kind::kUpdate : Kind::kWrite;
+}
+
+}  // namespace
+
 ProxyService::ProxyService(momento::Client* client, const config::Cache& cache,
                            const config::Server& server, core::EventLoop* loop,
                            CacheShared* shared, StatsSource stats)
@@ -24,16 +47,23 @@ ProxyService::ProxyService(momento::Client* client, const config::Cache& cache,
       cache_(cache),
       ttl_rules_(translate::TtlRulesOf(cache)),
       item_bytes_max_(server.item_size_max),
-      deadline_ms_(absl::ToInt64Milliseconds(cache.deadline)),
+      deadlines_ms_(DeadlinesOf(cache)),
       loop_(loop),
       shared_(shared),
-      stats_(std::move(stats)),
-      hash_seed_(absl::Uniform<uint64_t>(random_)) {}
+      near_(shared->near),
+      stats_(std::move(stats)) {}
 
 ProxyService::~ProxyService() {
   for (Operation* op = operations_.first_used(); op != nullptr; op = op->pool_next) {
     Unreference(op->connection);
   }
+}
+
+void ProxyService::Retune(const config::Cache& cache) {
+  cache_ = cache;
+  ttl_rules_ = translate::TtlRulesOf(cache);
+  deadlines_ms_ = DeadlinesOf(cache);
+  client_->Retune(cache);
 }
 
 void ProxyService::Unreference(ConnectionState* state) {
@@ -58,15 +88,53 @@ void ProxyService::Execute(Connection& connection, const Request& req, Reply rep
     case Op::kArithmetic:
     case Op::kTouch: break;
   }
+  if (!TakeBytes(req.value.size())) [[unlikely]] {
+    shared_->metrics.busy_bytes.Add();
+    return std::move(reply).Send(Response::Text(Status::kServerError, "busy"));
+  }
   Operation* op = NewOperation(connection, req, req.key());
+  if (req.value.size() >= ByteBudget::kCountedMin) op->counted_bytes = req.value.size();
   op->reply.emplace(std::move(reply));
   Admit(op);
 }
 
 void ProxyService::EndTurn() {
-  turn_open_ = false;
-  SendGets();
-  client_->Flush();
+  do {
+    SendGets();
+    SendSets();
+    turn_open_ = false;
+    client_->Flush();
+    // Whom the client refused at once may have let others go.
+  } while (!gets_.empty() || !sets_.empty());
+}
+
+// Cuts what was collected into groups that share a call, and empties it. `send` must not add to it.
+void ProxyService::SendInGroups(std::vector<Operation*>* operations,
+                                absl::FunctionRef<void(Operation* const*, size_t)> send) {
+  using Batch = config::Cache::Batch;
+  const size_t group_max = cache_.batch == Batch::kOff ? 1 : cache_.batch_keys_max;
+  if (cache_.batch == Batch::kConnection) {
+    std::stable_sort(operations->begin(), operations->end(),
+                     [](const Operation* a, const Operation* b) {
+                       return std::less<const ConnectionState*>()(a->connection, b->connection);
+                     });
+  }
+  for (size_t first = 0; first < operations->size();) {
+    const auto from = operations->begin() + static_cast<std::ptrdiff_t>(first);
+    size_t count = std::min(group_max, operations->size() - first);
+    if (cache_.batch == Batch::kConnection) {
+      const ConnectionState* connection = (*from)->connection;
+      count = static_cast<size_t>(
+          std::find_if(from, from + static_cast<std::ptrdiff_t>(count),
+                       [=](const Operation* op) { return op->connection != connection; }) -
+          from);
+    }
+    send(operations->data() + first, count);
+    first += count;
+  }
+  operations->clear();
+  constexpr size_t kKept = 1024;
+  if (operations->capacity() > kKept) *operations = {};
 }
 
 Operation* ProxyService::NewOperation(const Connection& connection, const Request& req,
@@ -85,9 +153,11 @@ Operation* ProxyService::NewOperation(const Connection& connection, const Reques
   op->exptime = req.exptime;
   op->cas = req.cas;
   op->delta = req.delta;
+  op->initial = req.initial;
+  op->initial_exptime = req.initial_exptime;
   op->exclusive = req.op != Op::kGet || req.exptime.has_value();
   op->key.assign(key.data(), key.size());
-  op->key_hash = core::Hash64(key, hash_seed_);
+  op->key_hash = core::Hash64(key, shared_->hash_seed);
   op->body = req.value;
   op->admitted_ms = loop_->now_ms();
   return op;
@@ -144,7 +214,7 @@ void ProxyService::TakeFlush(Connection& connection, const Request& req, Reply r
 void ProxyService::OnFlushDue() {
   if (shared_->flush_generation.load(std::memory_order_relaxed) != flush_timer_.generation) return;
   Metrics* const metrics = &shared_->metrics;
-  client_->FlushCache([metrics](momento::DoneResult result) {
+  FlushCache([metrics](momento::DoneResult result) {
     if (!result.error.ok()) metrics->failed.Add();
   });
   loop_->KeepAwake();
@@ -166,6 +236,12 @@ void ProxyService::EnterLine(Operation* op) {
 }
 
 void ProxyService::Start(Operation* op) {
+  if (op->exclusive) {
+    op->moment = shared_->marks.Begin(op->key_hash);
+    op->marked = true;
+    op->sent_ms = loop_->now_ms();
+    if (near_ != nullptr) near_->Forget(op->key);
+  }
   if (!turn_open_) loop_->KeepAwake();  // Its calls are sent by the EndTurn of the next turn.
   switch (op->op) {
     case Op::kGet: return StartGet(op);
@@ -175,6 +251,34 @@ void ProxyService::Start(Operation* op) {
     case Op::kDelete: return StartDelete(op);
     default: CHECK(false);
   }
+}
+
+// The write has had its effect, or may have: said before the client hears of it.
+void ProxyService::EndWrite(Operation* op) {
+  if (!std::exchange(op->marked, false)) return;
+  if (op->stored && near_ != nullptr) {
+    const bool has_flags = cache_.envelope != config::Cache::Envelope::kRaw;
+    near_->KeepWritten({.key = op->key,
+                        .key_hash = op->key_hash,
+                        .moment = op->moment,
+                        .since_ms = op->sent_ms,
+                        .dies_ms = op->sent_ms + static_cast<int64_t>(op->ttl_ms),
+                        .value = op->body,
+                        .flags = has_flags ? op->flags : 0});
+  }
+  shared_->marks.End(op->key_hash);
+}
+
+// Counts as a write of every key.
+void ProxyService::FlushCache(momento::Callback<momento::DoneResult> done) {
+  shared_->marks.BeginAll();
+  if (near_ != nullptr) near_->ForgetAll();
+  client_->FlushCache(
+      [shared = shared_, done = std::move(done)](momento::DoneResult result) mutable {
+        if (shared->near != nullptr) shared->near->ForgetAll();
+        shared->marks.EndAll();
+        done(std::move(result));
+      });
 }
 
 // The operation has had its effect: whoever waited for it may go.
@@ -190,7 +294,7 @@ void ProxyService::Leave(Operation* op) {
 // time out one command after the other: whoever has waited a whole deadline when the one in front
 // times out is answered with it. None of its calls was made.
 void ProxyService::Proceed(const Operation& before, Operation* ready) {
-  if (before.timed_out && loop_->now_ms() - ready->admitted_ms >= deadline_ms_) [[unlikely]] {
+  if (before.timed_out && loop_->now_ms() - ready->admitted_ms >= DeadlineMs(KindOf(*ready))) [[unlikely]] {
     ready->timed_out = true;
     late_.push_back(ready);
   } else if (ready->updating) {
@@ -233,7 +337,7 @@ void ProxyService::RunHeld(ConnectionState* connection) {
     connection->flushing = true;
     Operation* op = connection->held.Pop();
     if (!turn_open_) loop_->KeepAwake();
-    client_->FlushCache([op](momento::DoneResult result) {
+    FlushCache([op](momento::DoneResult result) {
       ProxyService* service = op->service;
       if (result.error.ok()) {
         service->Answer(op, Response(Status::kOk));
@@ -252,6 +356,7 @@ void ProxyService::Keep(Operation* op) {
 }
 
 void ProxyService::Answer(Operation* op, Response rsp) {
+  EndWrite(op);
   std::move(*op->reply).Send(std::move(rsp));
   if (op->op == Op::kFlushAll) {
     op->connection->flushing = false;
@@ -264,6 +369,7 @@ void ProxyService::Answer(Operation* op, Response rsp) {
 
 void ProxyService::Free(Operation* op) {
   ConnectionState* connection = op->connection;
+  if (op->counted_bytes != 0) shared_->bytes.Give(op->counted_bytes);
   operations_.Put(op);
   shared_->metrics.in_flight.Add(-1);
   Unreference(connection);

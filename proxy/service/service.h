@@ -3,7 +3,17 @@
 // proxy/translate says what each command becomes; this says when. Within one connection, commands
 // on the same key take effect in the order sent: readers of a key overlap, a writer is alone
 // (key_lines.h), and flush_all waits for everything before it and holds everything after it. Commands
-// on different keys run at once. Keys of plain gets that arrive in one turn share GetBatch calls.
+// on different keys run at once.
+//
+// Calls are shared where it costs nobody time. Keys of plain gets that arrive in one turn share
+// GetBatch calls, plain sets SetBatch calls. A get of a key that another get is asking for takes that
+// one's answer, on the same worker, unless a write of the key was acknowledged since that call left
+// (write_marks.h), on whichever worker: nobody reads what was before a write of this process that
+// he may know of. With consistent reads only calls that have not left are joined, so that
+// this holds for writes from elsewhere too. Calls past half their deadline are not joined.
+//
+// With a near cache (near_cache.h) plain gets look there before they make a call, and all writes
+// clear their key there before their first call leaves. gets, cas and gat ask Momento always.
 //
 // Every request is answered exactly once, whatever the backend does. A connection that closes takes
 // nothing back: writes accepted from it run to their end. A command is one to three calls to the
@@ -21,13 +31,16 @@
 // One thread: the loop's.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/random/random.h"
 #include "absl/strings/string_view.h"
 #include "config/momento.h"
@@ -39,6 +52,7 @@
 #include "proto/memcache/response.h"
 #include "proxy/momento/client.h"
 #include "proxy/service/metrics.h"
+#include "proxy/service/near_cache.h"
 #include "proxy/service/operation.h"
 #include "proxy/service/pool.h"
 #include "proxy/translate/envelope.h"
@@ -87,6 +101,9 @@ class ProxyService {
   // Fetches the keys collected in the turn and lets the client send.
   void EndTurn();
 
+  // Goes on with what is live in `cache` (config/momento.h). On the loop's thread.
+  void Retune(const config::Cache& cache);
+
   // Operations that have not ended.
   size_t in_flight() const { return operations_.used_count(); }
 
@@ -100,15 +117,26 @@ class ProxyService {
   };
 
   static void Unreference(ConnectionState* state);
+  int64_t DeadlineMs(config::Cache::Kind kind) const {
+    return deadlines_ms_[static_cast<size_t>(kind)];
+  }
 
   // --- service.cc: taking a command in, and ending it ---
   Operation* NewOperation(const Connection& connection, const Request& req, absl::string_view key);
+  // Whether a value that long may come in now.
+  bool TakeBytes(size_t bytes) {
+    return bytes < ByteBudget::kCountedMin || shared_->bytes.Take(bytes);
+  }
   void TakeGetMany(Connection& connection, const Request& req, Reply reply);
   void TakeFlush(Connection& connection, const Request& req, Reply reply);
   void Admit(Operation* op);
   void EnterLine(Operation* op);
   void Start(Operation* op);
   void Leave(Operation* op);
+  void EndWrite(Operation* op);
+  void FlushCache(momento::Callback<momento::DoneResult> done);
+  void SendInGroups(std::vector<Operation*>* operations,
+                    absl::FunctionRef<void(Operation* const* first, size_t count)> send);
   void RunHeld(ConnectionState* connection);
   void Keep(Operation* op);
   void Free(Operation* op);
@@ -121,9 +149,15 @@ class ProxyService {
   // --- reads.cc ---
   void StartGet(Operation* op);
   void SendGets();
+  bool AnswerNear(Operation* op);
+  bool AnswerStale(Operation* op);
+  uint64_t TokenOfCopy(const Operation& op) const;
+  void KeepRead(const Operation& op);
+  bool Join(Operation* op);
   void SendGroup(Operation* const* first, size_t count);
   void OnBatch(BatchCall* batch, std::vector<momento::GetResult> results);
   void OnGot(Operation* op, momento::GetResult result);
+  void Land(Operation* op);
   void OnGotHashed(Operation* op, momento::HashedGetResult result);
   void TakeStored(Operation* op, std::string stored);
   void TouchRead(Operation* op);
@@ -134,9 +168,14 @@ class ProxyService {
 
   // --- writes.cc ---
   void StartStore(Operation* op);
+  void KeepForNear(Operation* op);
+  void SendSets();
+  void SendSetGroup(Operation* const* first, size_t count);
+  void OnSetBatch(BatchCall* batch, std::vector<momento::StoreResult> results);
   void StartCas(Operation* op);
   void StartTouch(Operation* op);
   void StartDelete(Operation* op);
+  void NoteToken(Operation* op, const translate::EnvelopePrefix& prefix, absl::string_view body);
   void Store(Operation* op, absl::string_view body, uint32_t flags,
              std::optional<absl::string_view> expected,
              momento::Callback<momento::StoreResult> done);
@@ -152,6 +191,7 @@ class ProxyService {
   void StartUpdate(Operation* op);
   void ReadForUpdate(Operation* op);
   void OnUpdateRead(Operation* op);
+  void MakeCounter(Operation* op);
   void StoreUpdate(Operation* op, const translate::Unwrapped& old);
   void OnUpdated(Operation* op, momento::StoreResult result);
   void RetryUpdate(Operation* op);
@@ -159,19 +199,25 @@ class ProxyService {
   void EndUpdate(Operation* op, Response rsp);
 
   momento::Client* const client_;
-  const config::Cache cache_;
-  const translate::TtlRules ttl_rules_;
+  config::Cache cache_;
+  translate::TtlRules ttl_rules_;
   const uint64_t item_bytes_max_;
-  const int64_t deadline_ms_;
+  std::array<int64_t, config::Cache::kKinds> deadlines_ms_;
   core::EventLoop* const loop_;
   CacheShared* const shared_;
+  NearCache* const near_;  // Null: off.
   StatsSource stats_;
   absl::InsecureBitGen random_;
-  const uint64_t hash_seed_;
 
   bool turn_open_ = false;  // EndTurn() is still to come in this turn.
   std::vector<Operation*> gets_;  // To be fetched at the end of the turn.
-  std::vector<absl::string_view> batch_keys_;  // Of the call being made.
+  std::vector<Operation*> sets_;  // Likewise, to be stored.
+  // Of the call being made.
+  std::vector<absl::string_view> batch_keys_;
+  std::vector<translate::EnvelopePrefix> batch_prefixes_;
+  std::vector<momento::StoreItem> batch_items_;
+  // By hash of the key, the get under way whose answer others may take.
+  absl::flat_hash_map<uint64_t, Operation*> flights_;
   // Updates of one key from any connection of this worker go one after the other: they would only
   // make each other's conditional store fail.
   KeyLines updates_;

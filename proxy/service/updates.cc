@@ -1,7 +1,8 @@
 // append, prepend, incr, decr: read, change, store if nothing came between, again if something did.
 //
 // Momento's own Increment is not used: it creates missing keys, is signed, and rewrites the life of
-// the item. The life is read beside the value and sent back with the store.
+// the item. The life is read beside the value and sent back with the store. Where a count shall make
+// its counter, that is a store on the condition that there is none.
 //
 // A store whose outcome is unknown is never repeated: it may have been applied.
 #include <algorithm>
@@ -56,19 +57,41 @@ void ProxyService::OnUpdateRead(Operation* op) {
   }
   std::optional<translate::Unwrapped> old;
   if (op->read.hit) old = translate::Unwrap(cache_.envelope, op->read.value);
-  if (counting && op->rounds == 1) {
+  const bool makes = !old.has_value() && op->initial.has_value();
+  if (counting && op->rounds == 1 && !makes) {
     Metrics& m = shared_->metrics;
     (op->decrement ? (old ? m.decr_hit : m.decr_miss) : (old ? m.incr_hit : m.incr_miss)).Add();
   }
+  if (makes) return MakeCounter(op);
   if (!old.has_value()) {
     return EndUpdate(op, Response(counting ? Status::kNotFound : Status::kNotStored));
   }
-  if (op->cas.has_value() && translate::CasToken(op->read.hash) != *op->cas) {
+  if (counting && !proto::memcache::MayBeCounter(op->key.size(), old->value.size(), old->flags)) {
+    return EndUpdate(op, Response(Status::kNonNumeric));
+  }
+  if (op->cas.has_value() && translate::CasToken(op->read.value) != *op->cas) {
     return EndUpdate(op, Response(Status::kExists));
   }
   if (!op->read_ttl.found) return RetryUpdate(op);  // The two reads saw different moments.
   op->ttl_ms = std::clamp<uint64_t>(op->read_ttl.ttl_ms, 1, ttl_rules_.max_ms);
   StoreUpdate(op, *old);
+}
+
+void ProxyService::MakeCounter(Operation* op) {
+  op->number = *op->initial;
+  const translate::Ttl ttl =
+      translate::TtlOf(op->initial_exptime, ttl_rules_, loop_->clock().WallNs());
+  if (ttl.gone) return EndUpdate(op, Response::Number(op->number));
+  if (ttl.clamped) shared_->metrics.ttl_clamped.Add();
+  const std::string text = absl::StrCat(op->number);
+  const translate::EnvelopePrefix prefix =
+      translate::Wrap(cache_.envelope, /*flags=*/0, text, absl::Uniform<uint64_t>(random_));
+  NoteToken(op, prefix, text);
+  if (!turn_open_) loop_->KeepAwake();
+  client_->SetIf(op->key, prefix.view(), text, ttl.ms, momento::Condition::kAbsent,
+                 [op](momento::StoreResult result) {
+                   op->service->OnUpdated(op, std::move(result));
+                 });
 }
 
 void ProxyService::StoreUpdate(Operation* op, const translate::Unwrapped& old) {
@@ -96,14 +119,14 @@ void ProxyService::StoreUpdate(Operation* op, const translate::Unwrapped& old) {
 void ProxyService::OnUpdated(Operation* op, momento::StoreResult result) {
   if (!result.error.ok()) return FailUpdate(op, result.error, Intent::kWrite);
   if (!result.stored) return RetryUpdate(op);
-  if (op->op == Op::kArithmetic) return EndUpdate(op, Response::Number(op->number));
   Response rsp(Status::kStored);
-  if ((op->want & proto::memcache::kWantCas) != 0) rsp.number = translate::CasToken(result.hash);
+  if (op->op == Op::kArithmetic) rsp = Response::Number(op->number);
+  rsp.cas = op->item_cas;
   EndUpdate(op, std::move(rsp));
 }
 
 void ProxyService::RetryUpdate(Operation* op) {
-  const bool late = loop_->now_ms() - op->update_started_ms >= deadline_ms_;
+  const bool late = loop_->now_ms() - op->update_started_ms >= DeadlineMs(config::Cache::Kind::kUpdate);
   if (op->rounds >= cache_.update_attempts || late) {
     shared_->metrics.update_exhausted.Add();
     shared_->metrics.failed.Add();

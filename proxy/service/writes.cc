@@ -3,6 +3,8 @@
 // An item that is to be gone at once (a negative or past exptime) cannot be stored: Momento wants a
 // life of at least a millisecond. A set becomes a delete. A conditional store keeps its condition by
 // storing for that millisecond, and the delete that follows makes it certain.
+#include <algorithm>
+
 #include "proxy/service/service.h"
 #include "proxy/translate/cas.h"
 
@@ -12,6 +14,13 @@ using proto::memcache::Response;
 using proto::memcache::Status;
 using proto::memcache::StoreMode;
 using translate::Intent;
+
+namespace {
+
+// A value this long gains nothing from company, and would keep others waiting for it.
+constexpr size_t kSharedValueMax = 16 * 1024;
+
+}  // namespace
 
 // Works out the life of the item from its exptime.
 void ProxyService::SetTtl(Operation* op) {
@@ -23,24 +32,105 @@ void ProxyService::SetTtl(Operation* op) {
 }
 
 void ProxyService::StartStore(Operation* op) {
+  if (op->value_too_large) {
+    shared_->metrics.store_too_large.Add();
+    return Delete(op, Status::kTooLarge, /*must_succeed=*/false);
+  }
   shared_->metrics.store.Add();
-  if (op->value_too_large) return Delete(op, Status::kTooLarge, /*must_succeed=*/false);
   if (op->mode == StoreMode::kAppend || op->mode == StoreMode::kPrepend) return StartUpdate(op);
   SetTtl(op);
   if (op->cas.has_value()) return StartCas(op);
+  if (!op->gone) KeepForNear(op);
 
   auto done = [op](momento::StoreResult result) {
     op->service->OnStored(op, std::move(result));
   };
   if (op->mode == StoreMode::kSet) {
     if (op->gone) return Delete(op, Status::kStored, /*must_succeed=*/true);
+    if (cache_.writes == config::Cache::Writes::kPlain &&
+        cache_.batch != config::Cache::Batch::kOff && op->body.size() <= kSharedValueMax) {
+      Keep(op);
+      sets_.push_back(op);
+      return;
+    }
     return Store(op, op->body, op->flags, std::nullopt, done);
   }
   const momento::Condition condition =
       op->mode == StoreMode::kAdd ? momento::Condition::kAbsent : momento::Condition::kPresent;
   const translate::EnvelopePrefix prefix =
       translate::Wrap(cache_.envelope, op->flags, op->body, absl::Uniform<uint64_t>(random_));
+  NoteToken(op, prefix, op->body);
   client_->SetIf(op->key, prefix.view(), op->body, op->ttl_ms, condition, done);
+}
+
+// Sends the plain sets of the turn: SetIfHash, which exact mode writes with, has no batch.
+void ProxyService::SendSets() {
+  if (sets_.empty()) return;
+  SendInGroups(&sets_,
+               [this](Operation* const* first, size_t count) { SendSetGroup(first, count); });
+}
+
+void ProxyService::SendSetGroup(Operation* const* first, size_t count) {
+  if (count == 1) {
+    Operation* op = *first;
+    return Store(op, op->body, op->flags, std::nullopt, [op](momento::StoreResult result) {
+      op->service->OnStored(op, std::move(result));
+    });
+  }
+  shared_->metrics.set_batch.Add();
+  shared_->metrics.set_batch_key.Add(count);
+  BatchCall* batch = batches_.Take();
+  batch->operations.assign(first, first + count);
+  batch_prefixes_.clear();
+  batch_prefixes_.reserve(count);
+  batch_items_.clear();
+  for (Operation* op : batch->operations) {
+    batch_prefixes_.push_back(
+        translate::Wrap(cache_.envelope, op->flags, op->body, absl::Uniform<uint64_t>(random_)));
+    NoteToken(op, batch_prefixes_.back(), op->body);
+    batch_items_.push_back({op->key, batch_prefixes_.back().view(), op->body, op->ttl_ms});
+  }
+  client_->SetBatch(batch_items_, [this, batch](std::vector<momento::StoreResult> results) {
+    OnSetBatch(batch, std::move(results));
+  });
+}
+
+// A call that failed says so once, behind the answers that came. Refused for its size it has stored
+// nothing further, and the rest goes one by one; any other error is the rest's own.
+void ProxyService::OnSetBatch(BatchCall* batch, std::vector<momento::StoreResult> results) {
+  const std::vector<Operation*> operations = std::move(batch->operations);
+  batches_.Put(batch);
+  momento::Error error;
+  error.code = momento::Code::kInternal;  // Fewer answers than items.
+  if (!results.empty() && !results.back().error.ok()) {
+    error = std::move(results.back().error);
+    results.pop_back();
+  }
+  const size_t came = std::min(results.size(), operations.size());
+  for (size_t i = 0; i < came; ++i) OnStored(operations[i], std::move(results[i]));
+  const bool too_large = translate::IsTooLarge(error);
+  if (too_large && came < operations.size() && !turn_open_) loop_->KeepAwake();
+  for (size_t i = came; i < operations.size(); ++i) {
+    if (too_large) {
+      SendSetGroup(&operations[i], 1);
+      continue;
+    }
+    momento::StoreResult failed;
+    failed.error = error;
+    OnStored(operations[i], std::move(failed));
+  }
+}
+
+// Makes the value last until it is stored and can be copied.
+void ProxyService::KeepForNear(Operation* op) {
+  if (near_ != nullptr && near_->Admits(op->key.size(), op->body.size())) Keep(op);
+}
+
+// What the client is told of what is going to be stored.
+void ProxyService::NoteToken(Operation* op, const translate::EnvelopePrefix& prefix,
+                             absl::string_view body) {
+  if ((op->want & proto::memcache::kWantCas) == 0) return;
+  op->item_cas = translate::CasToken(prefix.view(), body);
 }
 
 // The one place that stores on a hash or without a condition. Exact mode keeps to the conditional
@@ -50,8 +140,8 @@ void ProxyService::Store(Operation* op, absl::string_view body, uint32_t flags,
                          momento::Callback<momento::StoreResult> done) {
   const translate::EnvelopePrefix prefix =
       translate::Wrap(cache_.envelope, flags, body, absl::Uniform<uint64_t>(random_));
-  const bool token_wanted = (op->want & proto::memcache::kWantCas) != 0;
-  if (cache_.writes == config::Cache::Writes::kPlain && !expected.has_value() && !token_wanted) {
+  NoteToken(op, prefix, body);
+  if (cache_.writes == config::Cache::Writes::kPlain && !expected.has_value()) {
     return client_->Set(op->key, prefix.view(), body, op->ttl_ms, std::move(done));
   }
   client_->SetIfHash(op->key, prefix.view(), body, op->ttl_ms, expected, std::move(done));
@@ -73,8 +163,9 @@ void ProxyService::OnStored(Operation* op, momento::StoreResult result) {
     return Fail(op, error, Intent::kWrite);
   }
   if (op->gone) return Delete(op, Status::kStored, /*must_succeed=*/false);
+  op->stored = op->body.empty() || op->body.data() == op->buffer.data();
   Response rsp(Status::kStored);
-  if ((op->want & proto::memcache::kWantCas) != 0) rsp.number = translate::CasToken(result.hash);
+  rsp.cas = op->item_cas;
   Answer(op, std::move(rsp));
 }
 
@@ -92,7 +183,7 @@ void ProxyService::OnCasRead(Operation* op, momento::HashedGetResult found) {
     metrics.cas_miss.Add();
     return Answer(op, Response(Status::kNotFound));
   }
-  if (translate::CasToken(found.hash) != *op->cas) {
+  if (translate::CasToken(found.value) != *op->cas) {
     metrics.cas_badval.Add();
     return Answer(op, Response(Status::kExists));
   }
@@ -109,8 +200,9 @@ void ProxyService::OnCasStored(Operation* op, momento::StoreResult result) {
   }
   shared_->metrics.cas_hit.Add();
   if (op->gone) return Delete(op, Status::kStored, /*must_succeed=*/false);
+  op->stored = op->body.empty() || op->body.data() == op->buffer.data();
   Response rsp(Status::kStored);
-  if ((op->want & proto::memcache::kWantCas) != 0) rsp.number = translate::CasToken(result.hash);
+  rsp.cas = op->item_cas;
   Answer(op, std::move(rsp));
 }
 
@@ -161,7 +253,7 @@ void ProxyService::OnDeleteRead(Operation* op, momento::HashedGetResult found) {
     shared_->metrics.delete_miss.Add();
     return Answer(op, Response(Status::kNotFound));
   }
-  if (translate::CasToken(found.hash) != *op->cas) return Answer(op, Response(Status::kExists));
+  if (translate::CasToken(found.value) != *op->cas) return Answer(op, Response(Status::kExists));
   Delete(op, Status::kDeleted, /*must_succeed=*/true);
 }
 

@@ -1,9 +1,10 @@
-// memcached's 64-bit cas token, made of Momento's hash.
+// memcached's 64-bit cas token, made of the bytes that Momento holds.
 //
-// The service's hash is opaque and of unknown length, so a token is a fold of it. The fold has a
-// fixed seed: a token read through one worker or one proxy is honoured by every other. A client's
-// token is compared with the fold of the item's present hash, and the store that follows names the
-// whole hash, so a collision of folds can only cost a lost comparison of 1 in 2^64.
+// Momento's own hash is of the same bytes (proto/momento), but only GetWithHash and SetIfHash tell it.
+// A token of our own comes with every read and every write, batches included, at no call more. It has
+// a fixed seed: a token told by one worker or one proxy is honoured by every other. A cas reads the
+// item with its hash, compares the token of what it read, and the store that follows names the whole
+// hash, so a collision of tokens can only cost a lost comparison of 1 in 2^64.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,13 @@ namespace proxy::translate {
 
 inline constexpr uint64_t kCasSeed = 0;  // Part of the contract between proxies: never changes.
 
-// Never 0: memcached's clients read 0 as "no token".
-inline uint64_t CasToken(absl::string_view hash) {
-  const uint64_t fold = core::Hash64(hash, kCasSeed);
-  return fold == 0 ? 1 : fold;
+// Of stored bytes, envelope included. Never 0: memcached's clients read 0 as "no token".
+inline uint64_t CasToken(absl::string_view stored) {
+  const uint64_t token = core::Hash64(stored, kCasSeed);
+  return token == 0 ? 1 : token;
 }
+
+// The same of bytes that are stored in two parts.
+uint64_t CasToken(absl::string_view prefix, absl::string_view body);
 
 }  // namespace proxy::translate

@@ -15,32 +15,31 @@ using momento::Code;
 using proto::memcache::Response;
 using proto::memcache::Status;
 
-struct Limit {
+struct Sign {
   absl::string_view detail;  // The service's `err` trailer.
   absl::string_view word;    // In the message, any case, when there is no such trailer.
-  absl::string_view text;    // Empty: too large.
+  Limit limit;
 };
-constexpr Limit kLimits[] = {
-    {"operations_rate_limit_exceeded", "operations", "backend request rate limit exceeded"},
-    {"throughput_rate_limit_exceeded", "throughput", "backend bandwidth limit exceeded"},
-    {"request_size_limit_exceeded", "request limit", ""},
-    {"item_size_limit_exceeded", "item size", ""},
-    {"element_size_limit_exceeded", "element size", ""},
+constexpr Sign kSigns[] = {
+    {"operations_rate_limit_exceeded", "operations", Limit::kOperations},
+    {"throughput_rate_limit_exceeded", "throughput", Limit::kThroughput},
+    {"request_size_limit_exceeded", "request limit", Limit::kSize},
+    {"item_size_limit_exceeded", "item size", Limit::kSize},
+    {"element_size_limit_exceeded", "element size", Limit::kSize},
 };
 
-const Limit* LimitOf(const momento::Error& error) {
-  if (error.code != Code::kResourceExhausted) return nullptr;
-  for (const Limit& limit : kLimits) {
-    if (error.detail == limit.detail) return &limit;
+absl::string_view TextOf(Limit limit) {
+  switch (limit) {
+    case Limit::kOperations: return "backend request rate limit exceeded";
+    case Limit::kThroughput: return "backend bandwidth limit exceeded";
+    default: return "backend limit exceeded";
   }
-  const std::string message = absl::AsciiStrToLower(error.message);
-  for (const Limit& limit : kLimits) {
-    if (absl::StrContains(message, limit.word)) return &limit;
-  }
-  return nullptr;
 }
 
 absl::string_view TextOf(const momento::Error& error) {
+  using momento::Refusal;
+  if (error.refusal == Refusal::kBusy) return "busy";
+  if (error.refusal == Refusal::kCircuitOpen) return "backend unavailable, circuit open";
   switch (error.code) {
     case Code::kDeadlineExceeded: return "backend timeout";
     case Code::kUnavailable: return "backend unavailable";
@@ -52,10 +51,7 @@ absl::string_view TextOf(const momento::Error& error) {
     case Code::kOutOfRange: return "backend rejected the request";
     case Code::kFailedPrecondition: return "backend refused the operation on this item";
     case Code::kUnimplemented: return "backend does not support the operation";
-    case Code::kResourceExhausted: {
-      const Limit* limit = LimitOf(error);
-      return limit != nullptr ? limit->text : "backend limit exceeded";
-    }
+    case Code::kResourceExhausted: return TextOf(LimitOf(error));
     case Code::kOk:
     case Code::kUnknown:
     case Code::kAlreadyExists:
@@ -82,9 +78,18 @@ bool MayHaveBeenApplied(const momento::Error& error) {
   }
 }
 
-bool IsTooLarge(const momento::Error& error) {
-  const Limit* limit = LimitOf(error);
-  return limit != nullptr && limit->text.empty();
+Limit LimitOf(const momento::Error& error) {
+  if (error.code != Code::kResourceExhausted || error.refusal != momento::Refusal::kNone) {
+    return Limit::kNone;
+  }
+  for (const Sign& sign : kSigns) {
+    if (error.detail == sign.detail) return sign.limit;
+  }
+  const std::string message = absl::AsciiStrToLower(error.message);
+  for (const Sign& sign : kSigns) {
+    if (absl::StrContains(message, sign.word)) return sign.limit;
+  }
+  return Limit::kOther;
 }
 
 Response FailureOf(const momento::Error& error, Intent intent) {

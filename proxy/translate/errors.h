@@ -19,7 +19,17 @@ proto::memcache::Response FailureOf(const momento::Error& error, Intent intent);
 // Whether a failed write may nevertheless have been applied.
 bool MayHaveBeenApplied(const momento::Error& error);
 
+// Which limit of the service a call ran into.
+enum class Limit : uint8_t {
+  kNone,        // The error is another one, or the proxy's own.
+  kOperations,  // Too many operations a second.
+  kThroughput,  // Too many bytes a second.
+  kSize,        // Of the item or the request.
+  kOther,       // One that the service does not name, or that nobody here knows.
+};
+Limit LimitOf(const momento::Error& error);
+
 // Whether the service refused the item's or the request's size.
-bool IsTooLarge(const momento::Error& error);
+inline bool IsTooLarge(const momento::Error& error) { return LimitOf(error) == Limit::kSize; }
 
 }  // namespace proxy::translate

@@ -39,6 +39,9 @@ class CaseMaker {
   void Secret(absl::string_view name, std::string*, absl::string_view) {
     Add(name, "\"s3cret\"", "\"***\"", {"3", "true", "\"***\""}, {});
   }
+  void Texts(absl::string_view name, std::vector<std::string>*, absl::string_view) {
+    Add(name, "\"a,b c\"", "[\"a\", \"b c\"]", {"3", "true", "[1]", "[[\"a\"]]"}, {});
+  }
   void Bool(absl::string_view name, bool* v, absl::string_view) {
     const std::string good = *v ? "false" : "true";
     Add(name, good, good, {"\"true\"", "1", "\"yes\""}, {});
@@ -69,6 +72,10 @@ class CaseMaker {
     AddTime(name, *v, min, max, {"true", "\"4 parsecs\"", "-3", "1.5", "\"inf\""});
     cases_.back().good = "77";
     cases_.back().printed = "\"77s\"";
+  }
+  void DurationOr(absl::string_view name, std::optional<absl::Duration>*, absl::string_view,
+                  absl::Duration min, absl::Duration max, absl::string_view) {
+    AddTime(name, max, min, max, {"true", "\"4 parsecs\"", "3", "1.5", "\"-1s\"", "\"3\""});
   }
   template <class Enum, class Spellings>
   void Choice(absl::string_view name, Enum* v, const Spellings& spellings, absl::string_view) {

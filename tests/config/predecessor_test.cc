@@ -59,6 +59,33 @@ TEST(Predecessor, AnySignOfItsStyleKeepsItsEnvelope) {
   }
 }
 
+TEST(Predecessor, TheMemoryCacheIsTheNearCache) {
+  const auto cache = Read(CacheWith("memory_cache_bytes = 1000000\nmemory_cache_ttl_seconds = 7\n"));
+  ASSERT_TRUE(cache.ok()) << cache.status();
+  EXPECT_EQ(cache->config.caches[0].near_size, 1'000'000u);
+  EXPECT_EQ(cache->config.caches[0].near_staleness, absl::Seconds(7));
+  EXPECT_EQ(cache->warnings.size(), 1u);  // The style.
+  const auto fitted =
+      Read(CacheWith("memory_cache_bytes = 1000\nmemory_cache_ttl_seconds = 1000000\n"));
+  ASSERT_TRUE(fitted.ok()) << fitted.status();
+  EXPECT_EQ(fitted->config.caches[0].near_size, 256 * kKB);
+  EXPECT_EQ(fitted->config.caches[0].near_staleness, absl::Hours(24));
+  EXPECT_THAT(fitted->warnings,
+              Contains(HasSubstr("cache[0].memory_cache_bytes: taken as 262144")));
+  EXPECT_THAT(fitted->warnings,
+              Contains(HasSubstr("cache[0].memory_cache_ttl_seconds: taken as 86400")));
+  const auto off = Read(CacheWith("memory_cache_bytes = 0\n"));
+  ASSERT_TRUE(off.ok()) << off.status();
+  EXPECT_EQ(off->config.caches[0].near_size, 0u);
+  const auto both = Read(CacheWith("memory_cache_bytes = 1000000\nnear_size = \"2MB\"\n"));
+  ASSERT_TRUE(both.ok()) << both.status();
+  EXPECT_EQ(both->config.caches[0].near_size, 2 * kMB);
+  EXPECT_THAT(both->warnings, Contains(HasSubstr("ignored, near_size is set")));
+  EXPECT_FALSE(Read(CacheWith("memory_cache_bytes = -1\n")).ok());
+  EXPECT_FALSE(Read(CacheWith("memory_cache_ttl_seconds = 0\n")).ok());
+  EXPECT_FALSE(Read(CacheWith("memory_cache_ttl_seconds = \"x\"\n")).ok());
+}
+
 TEST(Predecessor, FlagsChooseTheEnvelope) {
   EXPECT_EQ(Read(CacheWith(""))->config.caches[0].envelope, Cache::Envelope::kFlags4);
   EXPECT_EQ(Read(CacheWith("flags = true\n"))->config.caches[0].envelope, Cache::Envelope::kFlags4);

@@ -66,7 +66,10 @@ TEST(PredecessorSample, LoadsWithItsMeaning) {
   EXPECT_EQ(proxy.klog.sample, 100u);
   EXPECT_EQ(proxy.klog.max_size, 64 * kMB);
   EXPECT_EQ(proxy.klog.interval, absl::Milliseconds(50));
-  EXPECT_EQ(loaded->warnings.size(), 3u);  // The style, and two keys of the in-memory cache.
+  EXPECT_EQ(proxy.caches[0].near_size, 0u);
+  EXPECT_EQ(proxy.caches[1].near_size, kMB);
+  EXPECT_EQ(proxy.caches[1].near_staleness, absl::Seconds(5));
+  EXPECT_EQ(loaded->warnings.size(), 1u);  // The style.
 }
 
 }  // namespace

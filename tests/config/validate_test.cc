@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "config/listeners.h"
 #include "tests/config/fill.h"
 
 namespace config {
@@ -13,12 +14,24 @@ using testing::HasSubstr;
 std::string OneCache(const std::string& more) { return "[[cache]]\ncache_name = \"a\"\n" + more; }
 
 TEST(Validate, WantsTwoSegments) {
-  EXPECT_EQ(Complain<Segcache>("[seg]\nheap_size = \"1MB\"\n"),
+  EXPECT_EQ(Complain<Segcache>("[seg]\nheap_size = \"1MB\"\nsegment_size = \"1MB\"\n"),
             "f.toml:2: seg.heap_size: 1MB is less than two segments (2MB)");
-  EXPECT_EQ(Complain<Segcache>("[seg]\nheap_size = \"2MB\"\n"), "OK");
-  EXPECT_THAT(Complain<MomentoLocal>("[seg]\nheap_size = \"1MB\"\n"), HasSubstr("two segments"));
-  EXPECT_THAT(Complain<MomentoProxy>(OneCache("[seg]\nheap_size = \"1MB\"\n")),
+  EXPECT_EQ(Complain<Segcache>("[seg]\nheap_size = \"2MB\"\nsegment_size = \"1MB\"\n"), "OK");
+  EXPECT_THAT(Complain<MomentoLocal>("[seg]\nheap_size = \"1MB\"\nsegment_size = \"1MB\"\n"),
               HasSubstr("two segments"));
+  EXPECT_THAT(Complain<MomentoProxy>(OneCache("[seg]\nheap_size = \"1MB\"\nsegment_size = \"1MB\"\n")),
+              HasSubstr("two segments"));
+}
+
+TEST(Validate, WantsTheHeapOrEverythingLimitedNotBoth) {
+  EXPECT_EQ(Complain<Segcache>("[seg]\nmemory = \"32MB\"\n"), "OK");
+  EXPECT_EQ(Complain<Segcache>("[seg]\nheap_size = \"8MB\"\nmemory = \"32MB\"\n"),
+            "f.toml:3: seg.memory: 32MB for everything and seg.heap_size 8MB for items; expected at "
+            "most one of them");
+  EXPECT_EQ(Complain<Segcache>("[seg]\nheap_size = \"8MB\"\n", {{"seg.memory", "64MB", "-m"}}),
+            "-m: seg.memory: 64MB for everything and seg.heap_size 8MB for items; expected at most "
+            "one of them");
+  EXPECT_THAT(Complain<MomentoLocal>("[seg]\nmemory = \"32MB\"\n"), HasSubstr("unknown key"));
 }
 
 TEST(Validate, PlacesADefaultThatNoLongerFitsInItsSection) {
@@ -37,10 +50,30 @@ TEST(Validate, WantsANameForEachCache) {
             "f.toml:4: cache[1].cache_name: required, the name of a Momento cache");
 }
 
+TEST(Validate, WantsOneSourceForAKey) {
+  EXPECT_EQ(Complain<MomentoProxy>("[momento]\napi_key = \"k\"\napi_key_file = \"/f\"\n" +
+                                   OneCache("")),
+            "f.toml:3: momento.api_key_file: momento.api_key is set too; a key has one source");
+  EXPECT_EQ(Complain<MomentoProxy>(OneCache("api_key = \"k\"\napi_key_file = \"/f\"\n")),
+            "f.toml:4: cache[0].api_key_file: cache[0].api_key is set too; a key has one source");
+  EXPECT_EQ(Complain<MomentoProxy>("[momento]\napi_key = \"k\"\n" +
+                                   OneCache("api_key_file = \"/dev/null\"\n")),
+            "OK");
+}
+
 TEST(Validate, WantsDefaultTtlWithinMaxTtl) {
   EXPECT_EQ(Complain<MomentoProxy>(OneCache("default_ttl = \"25h\"\n")),
             "f.toml:3: cache[0].default_ttl: 25h is longer than max_ttl (24h)");
   EXPECT_EQ(Complain<MomentoProxy>(OneCache("default_ttl = \"25h\"\nmax_ttl = \"25h\"\n")), "OK");
+}
+
+TEST(Validate, WantsANearCacheThatWorks) {
+  EXPECT_EQ(Complain<MomentoProxy>(OneCache("near_size = \"1KB\"\n")),
+            "f.toml:3: cache[0].near_size: 1KB is less than 256KB; 0 switches the near cache off");
+  EXPECT_EQ(Complain<MomentoProxy>(OneCache("near_size = \"256KB\"\n")), "OK");
+  EXPECT_EQ(Complain<MomentoProxy>(OneCache("near_size = 0\n")), "OK");
+  EXPECT_THAT(Complain<MomentoProxy>(OneCache("near_size = \"1024GB\"\n")),
+              HasSubstr("f.toml:3: cache[0].near_size: near caches of 1TB in all are more than"));
 }
 
 TEST(Validate, RefusesOnePortTwice) {
@@ -77,6 +110,44 @@ TEST(Validate, WantsAddressesToListenOn) {
   EXPECT_THAT(Complain<Segcache>("[listen]\nhost = \"a b\"\n"), HasSubstr("got \"a b\""));
 }
 
+TEST(Validate, KnowsEveryAddressOfAList) {
+  EXPECT_EQ(Complain<Segcache>("[listen]\nhost = \"127.0.0.1,::1\"\n"), "OK");
+  EXPECT_EQ(Complain<Segcache>("[listen]\nhost = \"127.0.0.1,\"\n"),
+            "f.toml:2: listen.host: expected an address to listen on, got \"\"");
+  EXPECT_EQ(Complain<Segcache>("[listen]\nhost = \"::1,127.0.0.1\"\nport = 9999\n"),
+            "f.toml: admin.port: 127.0.0.1:9999 is already taken by listen.port");
+  EXPECT_THAT(Complain<Segcache>("[listen]\nhost = \"::1,::1\"\n"), HasSubstr("already taken"));
+}
+
+TEST(Validate, WantsSomewhereToListen) {
+  EXPECT_EQ(Complain<Segcache>("[listen]\ntcp = false\n"),
+            "f.toml:2: listen.tcp: there is no unix_socket to listen on instead");
+  EXPECT_EQ(Complain<Pingserver>("[listen]\ntcp = false\nunix_socket = \"s\"\n"), "OK");
+  // What is not listened on takes no port.
+  EXPECT_EQ(Complain<Segcache>(
+                "[listen]\ntcp = false\nunix_socket = \"s\"\nport = 9999\nhost = \"\"\n"),
+            "OK");
+}
+
+TEST(Validate, WantsUnixSocketsThatCanBe) {
+  const std::string longest(107, 'x');
+  EXPECT_EQ(Complain<Segcache>("[listen]\nunix_socket = \"" + longest + "\"\n"), "OK");
+  EXPECT_THAT(Complain<Segcache>("[listen]\nunix_socket = \"" + longest + "y\"\n"),
+              HasSubstr("longer than the 107 bytes"));
+  EXPECT_EQ(Complain<MomentoProxy>(
+                OneCache("unix_socket = \"s\"\n[[cache]]\ncache_name = \"b\"\nport = 0\n"
+                         "unix_socket = \"s\"\n")),
+            "f.toml:7: cache[1].unix_socket: \"s\" is already taken");
+  for (const char* fine : {"0", "700", "0770", "777"}) {
+    EXPECT_EQ(Complain<Segcache>(std::string("[listen]\nunix_mask = \"") + fine + "\"\n"), "OK");
+  }
+  for (const char* bad : {"", "8", "rwx", "1777", "07777", "-1"}) {
+    EXPECT_THAT(Complain<Segcache>(std::string("[listen]\nunix_mask = \"") + bad + "\"\n"),
+                HasSubstr("f.toml:2: listen.unix_mask: expected permissions in octal"))
+        << bad;
+  }
+}
+
 TEST(Validate, WantsHostAndPortToOverrideTheEndpoint) {
   for (const char* fine : {"localhost:8080", "127.0.0.1:1", "[::1]:65535", "a.b-c:80", ""}) {
     EXPECT_EQ(Complain<MomentoProxy>(
@@ -95,7 +166,17 @@ TEST(Validate, WantsHostAndPortToOverrideTheEndpoint) {
 
 TEST(Validate, WantsTheFilesThatAreNamed) {
   EXPECT_EQ(Complain<MomentoProxy>(OneCache("[momento]\nca_file = \"/nonexistent/ca.pem\"\n")),
-            "f.toml:4: momento.ca_file: cannot read \"/nonexistent/ca.pem\"");
+            "f.toml:4: momento.ca_file: cannot read \"/nonexistent/ca.pem\": No such file or "
+            "directory");
+  EXPECT_EQ(Complain<MomentoProxy>(OneCache("api_key_file = \"/nonexistent/key\"\n")),
+            "f.toml:3: cache[0].api_key_file: cannot read \"/nonexistent/key\": No such file or "
+            "directory");
+}
+
+TEST(Validate, WantsEachCacheOnce) {
+  EXPECT_THAT(Complain<MomentoProxy>("[[cache]]\ncache_name = \"a\"\nport = 0\n"
+                                     "[[cache]]\nport = 0\ncache_name = \"a\"\n"),
+              HasSubstr("f.toml:6: cache[1].cache_name: \"a\" is already that of cache[0]"));
 }
 
 TEST(Validate, KnowsTheFaultsThatCanBeHad) {
@@ -105,8 +186,57 @@ TEST(Validate, KnowsTheFaultsThatCanBeHad) {
 }
 
 TEST(Validate, NamesOverridesToo) {
-  EXPECT_EQ(Complain<Segcache>("", {{"seg.heap_size", "1MB", "-m"}}),
+  EXPECT_EQ(Complain<Segcache>("[seg]\nsegment_size = \"1MB\"\n", {{"seg.heap_size", "1MB", "-m"}}),
             "-m: seg.heap_size: 1MB is less than two segments (2MB)");
+}
+
+TEST(Validate, WantsBlocksOfAddressesInAllow) {
+  EXPECT_EQ(Complain<Segcache>("[listen]\nallow = [\"10.0.0.0/8\", \"::1/128\"]\n"), "OK");
+  EXPECT_EQ(Complain<Segcache>("[listen]\nallow = [\"10.0.0.0/8\", \"10.0.0.1/24\"]\n"),
+            "f.toml:2: listen.allow: \"10.0.0.1/24\" has bits set after the prefix; did you mean "
+            "\"10.0.0.0/24\"?");
+  EXPECT_THAT(Complain<MomentoProxy>(OneCache("allow = [\"localhost\"]\n")),
+              HasSubstr("f.toml:3: cache[0].allow: expected addresses such as"));
+  EXPECT_EQ(Complain<Segcache>("", {{"listen.allow", "10.0.0.0/8,::1", "--set"}}), "OK");
+  EXPECT_THAT(Complain<Segcache>("", {{"listen.allow", "10.0.0.0/8,::x", "--set"}}),
+              HasSubstr("--set: listen.allow: expected addresses"));
+  EXPECT_THAT(Complain<Segcache>("[listen]\ntcp = false\nunix_socket = \"/s\"\nallow = \"::1\"\n"),
+              HasSubstr("f.toml:4: listen.allow: addresses are of TCP, and tcp is off"));
+}
+
+TEST(Validate, WantsKnobsOfTlsThatGoTogether) {
+  const std::string certificate = "[listen]\ntls_certificate_file = \"/c\"\n";
+  EXPECT_EQ(Complain<Segcache>(certificate + "tls_key_file = \"/k\"\n"), "OK");
+  EXPECT_THAT(Complain<Pingserver>("[listen]\ntls_key_file = \"/k\"\n"),
+              HasSubstr("f.toml:2: listen.tls_key_file: there is no tls_certificate_file here"));
+  EXPECT_THAT(Complain<Segcache>(certificate + "tls_client_certificate = \"required\"\n"),
+              HasSubstr("f.toml:3: listen.tls_client_certificate: required, and no"));
+  EXPECT_THAT(Complain<Segcache>(certificate + "tls_client_ca_file = \"/a\"\n"),
+              HasSubstr("f.toml:3: listen.tls_client_ca_file: no client is asked"));
+  EXPECT_THAT(Complain<Segcache>(certificate + "tcp = false\nunix_socket = \"/s\"\n"),
+              HasSubstr("f.toml:2: listen.tls_certificate_file: TLS is spoken over TCP"));
+  EXPECT_THAT(Complain<MomentoProxy>("[server]\ntls_key_file = \"/k\"\n" + OneCache("")),
+              HasSubstr("f.toml:2: server.tls_key_file: there is no"));
+}
+
+TEST(Listeners, HaveTheTlsOfTheServerUnlessTheirOwnOrNone) {
+  const auto cache = [](const std::string& name, const std::string& more) {
+    return "[[cache]]\ncache_name = \"" + name + "\"\n" + more;
+  };
+  const auto proxy = Fill<MomentoProxy>(
+      "[server]\ntls_certificate_file = \"/s\"\n" + cache("a", "port = 1\n") +
+      cache("b", "port = 2\nserver_tls = false\n") +
+      cache("c", "port = 3\ntls_certificate_file = \"/c\"\n") +
+      cache("d", "tcp = false\nunix_socket = \"/u\"\n"));
+  ASSERT_TRUE(proxy.ok()) << proxy.status();
+  const std::vector<PlacedListener> listeners = ListenersOf(*proxy);
+  ASSERT_EQ(listeners.size(), 4u);
+  EXPECT_EQ(listeners[0].listener.tls.certificate_file, "/s");
+  EXPECT_EQ(listeners[0].tls_path, "server");
+  EXPECT_EQ(listeners[1].listener.tls.certificate_file, "");
+  EXPECT_EQ(listeners[2].listener.tls.certificate_file, "/c");
+  EXPECT_EQ(listeners[2].tls_path, "cache[2]");
+  EXPECT_EQ(listeners[3].listener.tls.certificate_file, "");
 }
 
 }  // namespace

@@ -1,29 +1,30 @@
 // First in, first out: the segment that was opened longest ago goes first.
 #pragma once
 
-#include <vector>
-
 #include "cache/seg/eviction/policy.h"
+#include "cache/seg/eviction/segment_list.h"
 
 namespace seg {
 
-class FifoEviction final : public EvictionPolicy {
+class FifoEviction : public EvictionPolicy {
  public:
-  explicit FifoEviction(uint32_t segments);
+  explicit FifoEviction(uint32_t count) : in_use_(count) {}
 
-  absl::string_view name() const override { return "fifo"; }
-  void Opened(uint32_t segment) override;
-  void Reclaimed(uint32_t segment) override;
-  uint32_t Pick(absl::FunctionRef<bool(uint32_t segment)> may_go) override;
+  void Opened(uint32_t segment) override { in_use_.Append(segment); }
+  void OpenedBefore(uint32_t segment, uint32_t other) override {
+    in_use_.InsertBefore(segment, other);
+  }
+  uint32_t After(uint32_t segment) const override { return in_use_.After(segment); }
+  void Reclaimed(uint32_t segment) override { in_use_.Remove(segment); }
+  uint32_t Pick(absl::FunctionRef<bool(uint32_t segment)> may_go) override {
+    return in_use_.First(may_go);
+  }
+  void InOrder(absl::FunctionRef<void(uint32_t segment)> visit) const override {
+    in_use_.ForEach(visit);
+  }
 
  private:
-  struct Link {
-    uint32_t before;
-    uint32_t after;
-  };
-  // A ring through links_[segments], the sentinel: its `after` is the oldest.
-  std::vector<Link> links_;
-  const uint32_t ring_;
+  SegmentList in_use_;
 };
 
 }  // namespace seg

@@ -2,13 +2,11 @@
 #pragma once
 
 #include "cache/seg/eviction/policy.h"
-#include "cache/seg/segment.h"
 
 namespace seg {
 
 class NoEviction final : public EvictionPolicy {
  public:
-  absl::string_view name() const override { return "none"; }
   void Opened(uint32_t) override {}
   void Reclaimed(uint32_t) override {}
   uint32_t Pick(absl::FunctionRef<bool(uint32_t segment)>) override { return kNoSegment; }

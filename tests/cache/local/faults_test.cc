@@ -23,7 +23,7 @@ std::string ThrowDice(Faults* faults, int calls) {
   std::string drawn;
   for (int i = 0; i < calls; ++i) {
     Verdict verdict;
-    faults->Roll(&verdict);
+    faults->Roll(Rpc::kGet, &verdict);
     drawn += verdict.error.ok() ? '.' : 'E';
   }
   return drawn;
@@ -65,7 +65,7 @@ TEST(Faults, JitterStaysInItsRange) {
   absl::Duration most = absl::ZeroDuration();
   for (int i = 0; i < 1000; ++i) {
     Verdict verdict;
-    faults.Roll(&verdict);
+    faults.Roll(Rpc::kGet, &verdict);
     least = std::min(least, verdict.delay);
     most = std::max(most, verdict.delay);
   }
@@ -82,6 +82,26 @@ TEST(Faults, UnknownStatusIsRefusedAndChangesNothing) {
   bad.fault_error = "Unavailable";
   EXPECT_EQ(faults.Configure(bad).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ThrowDice(&faults, 3), "EEE");
+}
+
+TEST(Faults, HitTheNamedCallsOnlyAndOnlyTheFirst) {
+  config::Local options = WithErrors(100, 1);
+  options.fault_rpcs = "set-if-hash,get";
+  options.fault_calls_max = 2;
+  options.fault_detail = "item_size_limit_exceeded";
+  Faults faults;
+  ASSERT_TRUE(faults.Configure(options).ok());
+  const auto roll = [&](Rpc rpc) {
+    Verdict verdict;
+    faults.Roll(rpc, &verdict);
+    return verdict.error;
+  };
+  EXPECT_TRUE(roll(Rpc::kSet).ok());
+  EXPECT_EQ(roll(Rpc::kSetIfHash).GetPayload(kErrTrailer), "item_size_limit_exceeded");
+  EXPECT_FALSE(roll(Rpc::kGet).ok());
+  EXPECT_TRUE(roll(Rpc::kGet).ok()) << "two were hit";
+  options.fault_rpcs = "get,gets";
+  EXPECT_EQ(faults.Configure(options).code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(Faults, KnowsEveryStatusOfTheInjectionProtocol) {

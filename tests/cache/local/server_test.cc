@@ -904,6 +904,26 @@ TEST(LocalServer, ConfiguredFaultsComeAndGoAtRunTime) {
   EXPECT_EQ(Get(local, "k"), "v");
 }
 
+TEST(LocalServer, AnAppliedFaultLosesTheAnswerOnly) {
+  Local local;
+  Set(local, "k", "old");
+  config::Local options = Options();
+  options.fault_applied = true;
+  options.fault_error_percent = 100;
+  ASSERT_TRUE(local.server->SetFaults(options).ok());
+  EXPECT_EQ(Set(local, "k", "new"), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Get(local, "k"), ErrorText(StatusCode::UNAVAILABLE));
+  ASSERT_TRUE(local.server->SetFaults(Options()).ok());
+  EXPECT_EQ(Get(local, "k"), "new");
+  options.fault_error_percent = 0;
+  options.fault_reset_percent = 100;
+  ASSERT_TRUE(local.server->SetFaults(options).ok());
+  EXPECT_EQ(Set(local, "k", "newer"), StatusCode::UNAVAILABLE);
+  ASSERT_TRUE(local.server->SetFaults(Options()).ok());
+  local.Connect();
+  EXPECT_EQ(Get(local, "k"), "newer");
+}
+
 TEST(LocalServer, AResetFaultCutsTheConnectionAndNoOther) {
   Local local;
   Set(local, "k", "v");

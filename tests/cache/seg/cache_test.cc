@@ -60,6 +60,39 @@ class CacheTest : public ::testing::Test {
   std::unique_ptr<Cache> cache_;
 };
 
+TEST_F(CacheTest, WhatIsMovedTogetherKeepsItsPlaceInTheOrderOfEviction) {
+  constexpr int kSegments = 64, kPerSegment = 8;
+  constexpr size_t kValueBytes = 480;  // Eight items to a segment of 4 KB.
+  Open(kSegments * 4096, 4096);        // fifo
+  Fill("key", kSegments * kPerSegment, kValueBytes);
+  // What is left of the oldest half is moved together, being sparse, and stays the oldest.
+  int oldest = 0;
+  while (Get(absl::StrCat("key", oldest)) == "(none)") ++oldest;
+  const int half = kSegments * kPerSegment / 2;
+  for (int i = oldest; i < half; ++i) {
+    if (i % kPerSegment >= 4) cache_->Delete(absl::StrCat("key", i));
+  }
+  const auto left = [&](int from, int to) {
+    int n = 0;
+    for (int i = from; i < to; ++i) n += Get(absl::StrCat("key", i)) != "(none)";
+    return n;
+  };
+  const int sparse = left(oldest, half);
+  const int dense = left(half, kSegments * kPerSegment);
+  // As much as the holes take is free again; then the oldest must go, before any of the others.
+  Fill("more", sparse + sparse / 2, kValueBytes);
+  EXPECT_LT(left(oldest, half), sparse);
+  EXPECT_GE(left(half, kSegments * kPerSegment), dense - kPerSegment);
+}
+
+TEST_F(CacheTest, ItemsThatNeverFillASegmentAreEvictedNotMovedForEver) {
+  Open(64 * 4096, 4096, config::Seg::Eviction::kS3Fifo);
+  // Three to a segment, which is then seven eighths full and looks sparse.
+  Fill("key", 2000, 1180);
+  EXPECT_EQ(Get("key1999"), std::string(1180, 'f'));
+  EXPECT_GT(cache_->GetStats().evicted_items, 0u);
+}
+
 TEST_F(CacheTest, FindsWhatWasSet) {
   uint64_t cas = 0;
   EXPECT_EQ(cache_->Set("key", absl::string_view("a\0b\r\n", 5), 7, kNever, &cas),

@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "cache/seg/eviction/fifo.h"
+#include "cache/seg/eviction/segment_list.h"
+#include "cache/seg/ghosts.h"
 #include "cache/seg/hash_table.h"
 #include "cache/seg/item.h"
 #include "cache/seg/segment.h"
@@ -91,6 +92,17 @@ TEST(SlotTest, KeepsTagAndPlaceApart) {
         EXPECT_NE(word, 0u);
         EXPECT_EQ(Slot::TagOf(word), tag);
         EXPECT_EQ(Slot::LocationOf(word), (Location{segment, offset}));
+        EXPECT_EQ(Slot::FreqOf(word), 0u);
+        EXPECT_FALSE(Slot::IsOut(word));
+        const uint64_t used = Slot::WithFreq(word | Slot::kOut, Slot::kFreqMax);
+        EXPECT_EQ(Slot::TagOf(used), tag);
+        EXPECT_EQ(Slot::LocationOf(used), (Location{segment, offset}));
+        EXPECT_EQ(Slot::FreqOf(used), Slot::kFreqMax);
+        EXPECT_TRUE(Slot::IsOut(used) && Slot::SamePlace(used, word));
+        const uint64_t moved = Slot::WithLocation(used, {1, 16});
+        EXPECT_EQ(Slot::LocationOf(moved), (Location{1, 16}));
+        EXPECT_FALSE(Slot::SamePlace(moved, word));
+        EXPECT_TRUE(Slot::SameTag(moved, word));
       }
     }
   }
@@ -98,14 +110,15 @@ TEST(SlotTest, KeepsTagAndPlaceApart) {
 
 TEST(SegmentTest, MovesInACircleAndNoOtherWay) {
   using enum SegmentState;
-  const SegmentState all[] = {kFree, kOpen, kSealed, kDraining};
+  const SegmentState all[] = {kFree, kOpen, kSealed, kDraining, kPart, kRetired};
   int legal = 0;
   for (const SegmentState from : all) {
     for (const SegmentState to : all) legal += CanMove(from, to) ? 1 : 0;
   }
-  EXPECT_EQ(legal, 4);
+  EXPECT_EQ(legal, 8);
   EXPECT_TRUE(CanMove(kFree, kOpen) && CanMove(kOpen, kSealed) && CanMove(kSealed, kDraining) &&
-              CanMove(kDraining, kFree));
+              CanMove(kDraining, kFree) && CanMove(kDraining, kSealed) &&
+              CanMove(kFree, kPart) && CanMove(kPart, kFree) && CanMove(kFree, kRetired));
 }
 
 TEST(SegmentDeathTest, IllegalMoveEndsTheProcess) {
@@ -113,18 +126,46 @@ TEST(SegmentDeathTest, IllegalMoveEndsTheProcess) {
   EXPECT_DEATH(segment.Move(SegmentState::kDraining), "CHECK failed");
 }
 
-TEST(FifoTest, PicksTheOldestThatMayGo) {
-  FifoEviction fifo(5);
-  for (const uint32_t segment : {3u, 1u, 4u}) fifo.Opened(segment);
+TEST(SegmentListTest, NamesTheOldestThatMayGo) {
+  SegmentList list(5);
+  for (const uint32_t segment : {3u, 1u, 4u}) list.Append(segment);
   const auto any = [](uint32_t) { return true; };
-  EXPECT_EQ(fifo.Pick(any), 3u);
-  EXPECT_EQ(fifo.Pick(any), 3u);  // Picking changes nothing.
-  EXPECT_EQ(fifo.Pick([](uint32_t segment) { return segment != 3; }), 1u);
-  fifo.Reclaimed(1);
-  fifo.Reclaimed(3);
-  fifo.Opened(1);
-  EXPECT_EQ(fifo.Pick(any), 4u);
-  EXPECT_EQ(fifo.Pick([](uint32_t) { return false; }), kNoSegment);
+  EXPECT_EQ(list.First(any), 3u);
+  EXPECT_EQ(list.First(any), 3u);  // Looking changes nothing.
+  EXPECT_EQ(list.First([](uint32_t segment) { return segment != 3; }), 1u);
+  list.Remove(1);
+  list.Remove(3);
+  list.Append(1);
+  EXPECT_EQ(list.First(any), 4u);
+  EXPECT_EQ(list.First([](uint32_t) { return false; }), kNoSegment);
+}
+
+TEST(SegmentListTest, TakesPlacesWithinTheOrder) {
+  SegmentList list(6);
+  for (const uint32_t segment : {0u, 1u, 2u}) list.Append(segment);
+  const uint32_t beside = list.After(0);
+  list.Remove(0);
+  list.InsertBefore(3, beside);  // Where 0 was.
+  list.InsertBefore(4, 0);       // Beside one that has gone: the end.
+  list.InsertBefore(5, kNoSegment);
+  std::vector<uint32_t> order;
+  for (uint32_t at = list.First([](uint32_t) { return true; }); at != kNoSegment;
+       at = list.After(at)) {
+    order.push_back(at);
+  }
+  EXPECT_EQ(order, (std::vector<uint32_t>{3, 1, 2, 4, 5}));
+}
+
+TEST(GhostsTest, RemembersTheLastAndForgetsTheFirst) {
+  Ghosts ghosts(8);  // One bucket.
+  const auto hash = [](uint64_t n) { return n + 1; };
+  for (uint64_t n = 0; n < 9; ++n) ghosts.Add(hash(n));
+  EXPECT_FALSE(ghosts.Take(hash(0)));  // Pushed out by the ninth.
+  for (uint64_t n = 1; n < 9; ++n) EXPECT_TRUE(ghosts.Take(hash(n))) << n;
+  for (uint64_t n = 1; n < 9; ++n) EXPECT_FALSE(ghosts.Take(hash(n))) << n;  // Taken once.
+  Ghosts none(0);
+  none.Add(1);
+  EXPECT_FALSE(none.Take(1));
 }
 
 // All hashes fall into one bucket, so the chain is long.
@@ -137,18 +178,33 @@ class ChainTest : public ::testing::Test {
   }
   static uint64_t HashOf(uint32_t n) { return uint64_t{n + 1} << 52; }  // Tag n + 1.
   static Location At(uint32_t n) { return {n, n * 8}; }
+  // By the way of the writers, which must agree with that of the readers.
   HashTable::Word* Find(uint32_t n) {
-    return table_->Find(HashOf(n), [&](Location at) { return at == At(n); });
+    HashTable::Word* read = nullptr;
+    table_->Read(HashOf(n), [&](HashTable::Word& slot, uint64_t word) {
+      if (Slot::LocationOf(word) != At(n)) return false;
+      read = &slot;
+      return true;
+    });
+    HashTable::Word* const found = table_->Find(HashOf(n), [&](Location at) { return at == At(n); });
+    EXPECT_EQ(read, found);
+    return found;
   }
+  void Insert(uint32_t n) { EXPECT_TRUE(table_->Insert(HashOf(n), At(n), n % 2 == 0)); }
   std::unique_ptr<HashTable> table_;
 };
 
 TEST_F(ChainTest, StaysWholeUnderInsertsAndRemovals) {
   constexpr uint32_t kItems = 100;
-  for (uint32_t n = 0; n < kItems; ++n) table_->Insert(HashOf(n), At(n));
+  for (uint32_t n = 0; n < kItems; ++n) Insert(n);
   for (uint32_t n = 0; n < kItems; ++n) ASSERT_NE(Find(n), nullptr) << n;
   for (uint32_t n = 0; n < kItems; n += 3) table_->Remove(HashOf(n), Find(n));
   for (uint32_t n = 0; n < kItems; ++n) EXPECT_EQ(Find(n) == nullptr, n % 3 == 0) << n;
+  for (uint32_t n = 0; n < kItems; ++n) {
+    if (n % 3 != 0) {
+      EXPECT_EQ(Slot::IsOut(Find(n)->load()), n % 2 == 0) << n;
+    }
+  }
   for (uint32_t n = 0; n < kItems; ++n) {
     if (n % 3 != 0) table_->Remove(HashOf(n), Find(n));
   }
@@ -156,27 +212,58 @@ TEST_F(ChainTest, StaysWholeUnderInsertsAndRemovals) {
 }
 
 TEST_F(ChainTest, GivesOverflowBucketsBack) {
-  for (uint32_t n = 0; n < 100; ++n) table_->Insert(HashOf(n), At(n));
+  for (uint32_t n = 0; n < 100; ++n) Insert(n);
   const uint64_t bytes = table_->bytes();
   for (int round = 0; round < 50; ++round) {
     for (uint32_t n = 0; n < 100; ++n) table_->Remove(HashOf(n), Find(n));
-    for (uint32_t n = 0; n < 100; ++n) table_->Insert(HashOf(n), At(n));
+    for (uint32_t n = 0; n < 100; ++n) Insert(n);
   }
   EXPECT_EQ(table_->bytes(), bytes);
 }
 
 TEST_F(ChainTest, TellsItemsOfOneTagApart) {
-  table_->Insert(HashOf(1), At(1));
-  table_->Insert(HashOf(1), At(2));
+  EXPECT_TRUE(table_->Insert(HashOf(1), At(1), false));
+  EXPECT_TRUE(table_->Insert(HashOf(1), At(2), false));
   const auto find = [&](uint32_t n) {
     return table_->Find(HashOf(1), [&](Location at) { return at == At(n); });
   };
   ASSERT_NE(find(1), nullptr);
   ASSERT_NE(find(2), nullptr);
-  table_->Replace(HashOf(1), find(1), At(3));
+  table_->Replace(find(1), At(3), false);
   EXPECT_EQ(find(1), nullptr);
   EXPECT_NE(find(2), nullptr);
   EXPECT_NE(find(3), nullptr);
+}
+
+TEST_F(ChainTest, MovesNoItemWhoseTokenIsOutWithoutIt) {
+  Insert(1);
+  Insert(2);
+  EXPECT_TRUE(table_->MoveTo(Find(1), {200, 8}, 3, false));
+  EXPECT_FALSE(table_->MoveTo(Find(2), {200, 16}, 3, false));
+  EXPECT_TRUE(table_->MoveTo(Find(2), {200, 16}, 3, true));
+  EXPECT_EQ(Find(1), nullptr);
+}
+
+TEST(SharedTableTest, AsksForOverflowInTimeAndFailsWithout) {
+  constexpr uint64_t kMore = 8 * HashTable::kBucketBytes;
+  alignas(64) static char memory[HashTable::kBucketBytes + 2 * kMore];
+  const auto table = HashTable::On({memory, memory + sizeof(memory), 0, kMore / 2}, 1, 7);
+  const auto insert = [&](uint32_t n) {
+    return table->Insert(uint64_t{n + 1} << 52, {n, 8}, false);
+  };
+  EXPECT_TRUE(table->wants_overflow());
+  uint32_t n = 0;
+  while (insert(n)) ++n;
+  EXPECT_EQ(n, 7u);
+  table->AddOverflow(kMore);
+  EXPECT_FALSE(table->wants_overflow());
+  while (!table->wants_overflow() && insert(n)) ++n;
+  EXPECT_EQ(n, 7u + 4 * 7 + 1);  // Asks in its fifth overflow bucket,
+  while (insert(n)) ++n;
+  EXPECT_EQ(n, 7u + 8 * 7);  // and fills all eight.
+  table->AddOverflow(kMore);
+  EXPECT_TRUE(insert(n));
+  EXPECT_EQ(table->bytes(), sizeof(memory));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,7 +14,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "cache/service/server_numbers.h"
+#include "cache/service/sizes.h"
 #include "core/net/service.h"
 #include "proto/memcache/text_codec.h"
 
@@ -36,6 +39,7 @@ class Answers final : public core::ReplySink<Response> {
   void Deliver(core::SessionRef, uint64_t, Response&& rsp) override {
     ++count;
     last = std::move(rsp);
+    for (auto& item : last.items) item.value = core::Bytes(std::string(item.value.view()));
   }
   void Abandon(core::SessionRef, uint64_t) override { ADD_FAILURE() << "unanswered"; }
 
@@ -81,7 +85,7 @@ class MemcacheServiceTest : public ::testing::Test {
                std::optional<int64_t> exptime = std::nullopt) {
     Request req;
     req.op = Op::kGet;
-    req.want = proto::memcache::kWantValue | proto::memcache::kWantCas;
+    req.want = proto::memcache::kWantValue | proto::memcache::kWantCas | proto::memcache::kWantTtl;
     req.keys.assign(keys.begin(), keys.end());
     req.exptime = exptime;
     return Run(req);
@@ -484,8 +488,7 @@ TEST_F(MemcacheServiceTest, StatsCountAsMemcachedDoes) {
       {"cas_badval", "1"},  {"cas_misses", "1"},   {"incr_hits", "1"},   {"incr_misses", "1"},
       {"decr_hits", "1"},   {"decr_misses", "1"},  {"delete_hits", "1"}, {"delete_misses", "1"},
       {"total_items", "4"}, {"curr_items", "1"},   {"cmd_flush", "0"},   {"evictions", "0"},
-      {"threads", "2"},     {"pointer_size", "64"}, {"total_connections", "3"},
-      {"limit_maxbytes", "1048576"}};
+      {"threads", "2"},     {"pointer_size", "64"}, {"total_connections", "3"}};
   for (const auto& [name, value] : kWant) EXPECT_EQ(stats[name], value) << name;
   EXPECT_NE(stats["bytes"], "0");
 }
@@ -526,6 +529,121 @@ TEST_F(MemcacheServiceTest, StatsHaveTheShapeMonitorsRead) {
   EXPECT_LE(bytes, proto::memcache::kStatsBytesMax);
 }
 
+TEST_F(MemcacheServiceTest, StatsFitTheSmallestReadBufferWhateverTheNumbers) {
+  proto::memcache::StatsNumbers n;
+  std::memset(static_cast<void*>(&n), 0xff, sizeof(n));
+  n.accepting = n.kicks_idle = true;  // Not every byte is a bool.
+  n.accepting = true;
+  size_t bytes = 5;
+  for (const auto& [name, value] : proto::memcache::GeneralStats(n)) {
+    bytes += 5 + name.size() + 1 + value.size() + 2;
+  }
+  EXPECT_LE(bytes, proto::memcache::kStatsBytesMax);
+}
+
+TEST_F(MemcacheServiceTest, StatsNameEveryFieldOfStockMemcached) {
+  // memcached 1.6.18 on Debian 12 as started by the package, but for libevent and reserved_fds.
+  const absl::string_view kStock =
+      "pid uptime time version pointer_size rusage_user rusage_system max_connections "
+      "curr_connections total_connections rejected_connections connection_structures "
+      "response_obj_oom response_obj_count response_obj_bytes read_buf_count read_buf_bytes "
+      "read_buf_bytes_free read_buf_oom cmd_get cmd_set cmd_flush cmd_touch cmd_meta get_hits "
+      "get_misses get_expired get_flushed delete_misses delete_hits incr_misses incr_hits "
+      "decr_misses decr_hits cas_misses cas_hits cas_badval touch_hits touch_misses "
+      "store_too_large store_no_memory auth_cmds auth_errors bytes_read bytes_written "
+      "limit_maxbytes accepting_conns listen_disabled_num time_in_listen_disabled_us threads "
+      "conn_yields hash_power_level hash_bytes hash_is_expanding slab_reassign_rescues "
+      "slab_reassign_chunk_rescues slab_reassign_evictions_nomem slab_reassign_inline_reclaim "
+      "slab_reassign_busy_items slab_reassign_busy_deletes slab_reassign_running slabs_moved "
+      "lru_crawler_running lru_crawler_starts lru_maintainer_juggles malloc_fails "
+      "log_worker_dropped log_worker_written log_watcher_skipped log_watcher_sent log_watchers "
+      "unexpected_napi_ids round_robin_fallback bytes curr_items total_items "
+      "slab_global_page_pool expired_unfetched evicted_unfetched evicted_active evictions "
+      "reclaimed crawler_reclaimed crawler_items_checked lrutail_reflocked moves_to_cold "
+      "moves_to_warm moves_within_lru direct_reclaims lru_bumps_dropped";
+  auto stats = Stats();
+  for (const absl::string_view name : absl::StrSplit(kStock, ' ')) {
+    EXPECT_EQ(stats.count(std::string(name)), 1u) << name;
+  }
+}
+
+TEST_F(MemcacheServiceTest, TooLargeIsNoSetCommand) {
+  Request req;
+  req.op = Op::kStore;
+  req.mode = StoreMode::kSet;
+  req.keys.push_back("k");
+  req.value_too_large = true;
+  EXPECT_EQ(Run(req).status, Status::kTooLarge);
+  auto stats = Stats();  // As memcached 1.6.18 counts it.
+  EXPECT_EQ(stats["cmd_set"], "0");
+  EXPECT_EQ(stats["store_too_large"], "1");
+}
+
+TEST_F(MemcacheServiceTest, LookupsOfWhatHasGoneAreTold) {
+  Set("short", "1", 1);
+  Set("long", "1");
+  AdvanceSec(1);
+  EXPECT_EQ(Value("short"), "(none)");
+  EXPECT_EQ(Value("never"), "(none)");
+  auto stats = Stats();
+  EXPECT_EQ(stats["get_expired"], "1");
+  EXPECT_EQ(stats["get_flushed"], "0");
+  FlushAll();
+  EXPECT_EQ(Value("long"), "(none)");
+  EXPECT_EQ(Touch("long", 5), Status::kNotFound);
+  stats = Stats();
+  EXPECT_EQ(stats["get_expired"], "1");
+  EXPECT_EQ(stats["get_flushed"], "2");
+  EXPECT_EQ(stats["get_misses"], "3");
+}
+
+TEST_F(MemcacheServiceTest, StatsTellWhatWasNeverFetched) {
+  Open({}, 1 << 20, 64 << 10, config::Seg::Eviction::kS3Fifo);
+  Set("short", "1", 1);
+  Set("read", "1", 1);
+  Get({"read"});
+  AdvanceSec(2);
+  cache_->Tick();
+  auto stats = Stats();
+  EXPECT_EQ(stats["reclaimed"], "2");
+  EXPECT_EQ(stats["expired_unfetched"], "1");
+  for (int i = 0; i < 100; ++i) Set(absl::StrCat("k", i), std::string(30'000, 'x'), i % 2 * 100);
+  stats = Stats();
+  EXPECT_NE(stats["evictions"], "0");
+  EXPECT_EQ(stats["evicted_unfetched"], stats["evictions"]) << "none was got";
+  EXPECT_EQ(stats["evicted_active"], "0");
+  EXPECT_NE(stats["direct_reclaims"], "0");
+  AdvanceSec(5);
+  for (int i = 0; i < 100; ++i) Set(absl::StrCat("l", i), std::string(30'000, 'x'));
+  auto items = Stats("items");
+  EXPECT_NE(items["items:1:evicted_nonzero"], "0");
+  EXPECT_LT(std::stoull(items["items:1:evicted_nonzero"]), std::stoull(items["items:1:evicted"]));
+  EXPECT_EQ(items["items:1:evicted_unfetched"], items["items:1:evicted"]);
+}
+
+TEST_F(MemcacheServiceTest, AgesAreThoseOfTheOldest) {
+  EXPECT_TRUE(Stats("items").empty());
+  Set("k", "v");
+  AdvanceSec(7);
+  Set("new", "v", 100);
+  EXPECT_EQ(Stats("items")["items:1:age"], "7");
+}
+
+TEST_F(MemcacheServiceTest, SegmentsAreThePagesOfTheOneSlab) {
+  EXPECT_EQ(Stats("slabs")["active_slabs"], "0");
+  EXPECT_EQ(Stats("slabs")["total_malloced"], "1048576");
+  Set("k", "v");
+  auto slabs = Stats("slabs");
+  EXPECT_EQ(slabs["active_slabs"], "1");
+  EXPECT_EQ(slabs["1:chunk_size"], "65536");
+  EXPECT_EQ(slabs["1:total_pages"], "16");
+  EXPECT_EQ(slabs["1:used_chunks"], "1");
+  EXPECT_EQ(slabs["1:free_chunks"], "15");
+  EXPECT_EQ(slabs["1:cmd_set"], "1");
+  EXPECT_EQ(slabs["1:mem_requested"], Stats()["bytes"]);
+  EXPECT_EQ(Stats()["slab_global_page_pool"], "15");
+}
+
 TEST_F(MemcacheServiceTest, StatsKnowMemcachedsWords) {
   MemcacheOptions options;
   options.settings.maxconns = 77;
@@ -535,7 +653,7 @@ TEST_F(MemcacheServiceTest, StatsKnowMemcachedsWords) {
   EXPECT_TRUE(Stats("items").empty());
   Set("k", "v");
   EXPECT_EQ(Stats("items")["items:1:number"], "1");
-  EXPECT_EQ(Stats("slabs")["active_slabs"], "0");
+  EXPECT_EQ(Stats("slabs")["active_slabs"], "1");
   EXPECT_EQ(Stats("sizes")["sizes_status"], "disabled");
   EXPECT_EQ(StatsOf("conns").status, Status::kStats);
   EXPECT_EQ(StatsOf("detail on").status, Status::kOk);
@@ -545,6 +663,31 @@ TEST_F(MemcacheServiceTest, StatsKnowMemcachedsWords) {
   EXPECT_EQ(StatsOf("cachedump a b").text, "bad command line format");
   EXPECT_EQ(StatsOf("cachedump 1 1").status, Status::kStats);
   EXPECT_EQ(StatsOf("nonsense").status, Status::kError);
+}
+
+TEST_F(MemcacheServiceTest, SizesAreCountedInStepsOf32Bytes) {
+  EXPECT_EQ(SizesText(cache_.get()), "END\n");
+  Set("a", "");                       // 9 + 1 bytes of head and key: 16 with padding.
+  Set("b", std::string(22, 'x'));     // 32.
+  Set("c", std::string(23, 'x'));     // 40.
+  Set("d", std::string(1000, 'x'));   // 1016.
+  Set("e", std::string(1000, 'x'), 0, 7);  // Flags take 4: 1016 as well.
+  Set("gone", std::string(500, 'x'));
+  Delete("gone");
+  Set("dead", std::string(500, 'x'), 1);
+  AdvanceSec(1);
+  EXPECT_EQ(SizesText(cache_.get()), "STAT 32 2\nSTAT 64 1\nSTAT 1024 2\nEND\n");
+  FlushAll();
+  EXPECT_EQ(SizesText(cache_.get()), "END\n");
+}
+
+TEST_F(MemcacheServiceTest, SizesOfManyItemsAreAnEstimate) {
+  for (int i = 0; i < 4000; ++i) Set(absl::StrCat("key", 1000 + i), std::string(220, 'x'));
+  const std::string text = SizesText(cache_.get(), 1000);
+  // 240 bytes an item, 273 in a segment, 15 segments; every fourth is looked at.
+  EXPECT_TRUE(absl::StartsWith(text, "STAT sampled_one_in 4\nSTAT 256 ")) << text;
+  const int items = std::stoi(text.substr(text.find("256 ") + 4));
+  EXPECT_NEAR(items, 4000, 1100);
 }
 
 TEST_F(MemcacheServiceTest, LongValuesAreNotPinnedByReplies) {
@@ -558,6 +701,22 @@ TEST_F(MemcacheServiceTest, LongValuesAreNotPinnedByReplies) {
   EXPECT_EQ(Set("d", big), Status::kStored);
   EXPECT_EQ(a.items[0].value.view(), big);
   EXPECT_EQ(b.items[0].value.view(), big);
+}
+
+TEST_F(MemcacheServiceTest, OneAnswerDoesNotTakeAllMemory) {
+  const std::string value(50'000, 'v');
+  ASSERT_EQ(Set("big", value), Status::kStored);
+  Request req;
+  req.op = Op::kGet;
+  req.want = proto::memcache::kWantValue;
+  req.keys.assign((64 << 20) / value.size(), "big");
+  EXPECT_EQ(Run(req).items.size(), req.keys.size());
+  req.keys.push_back("big");
+  const Response rsp = Run(req);
+  EXPECT_EQ(rsp.status, Status::kServerError);
+  EXPECT_EQ(rsp.text, "out of memory writing get response");
+  EXPECT_TRUE(rsp.items.empty());
+  EXPECT_EQ(Value("big"), value) << "the next answer begins anew";
 }
 
 }  // namespace

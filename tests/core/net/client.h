@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -23,6 +24,16 @@ class TestClient {
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(::connect(fd_.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)) == 0);
+  }
+
+  // To a unix socket.
+  explicit TestClient(const std::string& path)
+      : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    struct sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    CHECK(path.size() < sizeof(address.sun_path));
+    path.copy(address.sun_path, path.size());
     CHECK(::connect(fd_.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)) == 0);
   }
 

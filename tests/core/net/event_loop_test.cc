@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/net/turn_clock.h"
 #include "gtest/gtest.h"
 
 namespace core {
@@ -162,6 +163,43 @@ TEST(EventLoop, KeepAwakeOfAHookIsForTheNextTurnAndOfAHandlerForThisOne) {
   const auto before = std::chrono::steady_clock::now();
   loop.RunOnce(30);  // So it waits, nothing being due.
   EXPECT_GE(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(25));
+}
+
+TEST(TurnClock, StandsStillWithinATurnUntilItIsExpired) {
+  ManualClock real;
+  const TurnClock clock(&real), other(&real);
+  real.AdvanceMs(5);
+  EXPECT_EQ(clock.MonotonicNs(), real.MonotonicNs()) << "no turn, no standing still";
+  real.AdvanceMs(5);
+  EXPECT_EQ(clock.MonotonicNs(), real.MonotonicNs());
+
+  TurnClock::BeginTurn();
+  const int64_t before = clock.MonotonicNs();
+  real.AdvanceMs(5);
+  EXPECT_EQ(clock.MonotonicNs(), before);
+  EXPECT_EQ(other.MonotonicNs(), before + 5'000'000) << "another clock's reading";
+  TurnClock::Expire();
+  EXPECT_EQ(clock.MonotonicNs(), before + 5'000'000);
+  real.AdvanceMs(5);
+  int64_t elsewhere = 0;
+  std::thread([&] { elsewhere = clock.MonotonicNs(); }).join();
+  EXPECT_EQ(elsewhere, before + 10'000'000) << "a thread without a loop";
+  TurnClock::EndTurn();
+  EXPECT_EQ(clock.MonotonicNs(), before + 10'000'000);
+}
+
+// Work that is posted, timers and hooks each see the time at which they run.
+TEST(TurnClock, ALoopNeverShowsTheTimeOfItsLastTurn) {
+  ManualClock real;
+  EventLoop loop(&real);
+  const TurnClock clock(&real);
+  int64_t seen = 0;
+  for (int i = 0; i < 3; ++i) {
+    real.AdvanceMs(7);
+    loop.Post([&] { seen = clock.MonotonicNs(); });
+    loop.RunOnce(0);
+    EXPECT_EQ(seen, real.MonotonicNs());
+  }
 }
 
 }  // namespace

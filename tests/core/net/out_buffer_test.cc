@@ -49,6 +49,31 @@ TEST(OutBuffer, APinIsReleasedOnceItsBytesAreConsumed) {
   EXPECT_EQ(out.ToString(), "x");
 }
 
+TEST(OutBuffer, BriefBytesAreLetGoWhenAsked) {
+  int released = 0;
+  const auto release = [](void* owner) { ++*static_cast<int*>(owner); };
+  const std::string value(OutBuffer::kBriefReferenceMin, 'p');
+  OutBuffer out;
+  out.Append("a");
+  out.Append(Bytes::Pinned(absl::string_view(value).substr(1), &released, release).Briefly());
+  EXPECT_EQ(released, 1) << "short ones are copied at once";
+  EXPECT_FALSE(out.has_brief());
+  out.Clear();
+
+  out.Append("b");
+  out.Append(Bytes::Pinned(value, &released, release).Briefly());
+  out.Append("c");
+  EXPECT_TRUE(out.has_brief());
+  EXPECT_EQ(released, 1);
+  out.Consume(11);
+  out.KeepBrief();
+  EXPECT_EQ(released, 2);
+  EXPECT_FALSE(out.has_brief());
+  EXPECT_EQ(out.ToString(), value.substr(10) + "c");
+  EXPECT_EQ(Gathered(out), value.substr(10) + "c");
+  EXPECT_EQ(out.size(), value.size() - 9);
+}
+
 TEST(OutBuffer, AnyMixOfAppendAndConsumeKeepsTheStream) {
   const unsigned seed = std::random_device()();
   SCOPED_TRACE(seed);

@@ -3,6 +3,7 @@
 #include "core/net/server.h"
 
 #include <dirent.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -32,6 +33,7 @@ struct LineCodec {
   };
   struct Response {
     std::string text;
+    Bytes pinned = Bytes();  // Before the text.
   };
   static constexpr absl::string_view kTooManyConnections = "busy\n";
 
@@ -47,6 +49,7 @@ struct LineCodec {
   static ReplyContext ContextOf(const Request&) { return {}; }
   static Response Rejection(const Request& req) { return {"no " + req.line}; }
   static void Compose(const ReplyContext&, Response&& rsp, OutBuffer* out) {
+    out->Append(std::move(rsp.pinned));
     out->Append(Bytes(std::move(rsp.text)));
     out->Append("\n");
   }
@@ -99,14 +102,26 @@ struct LineService {
       for (auto& one : held) std::move(one).Send({"held"});
       held.clear();
     }
+    if (absl::StartsWith(line, "pin ") && absl::SimpleAtoi(line.substr(4), &n)) {
+      pinned.assign(n, 'p');
+      pins.fetch_add(1);
+      const auto release = [](void* count) { static_cast<std::atomic<int>*>(count)->fetch_sub(1); };
+      std::move(reply).Send({"", Bytes::Pinned(pinned, &pins, release).Briefly()});
+      pins_after_answer.store(pins.load());
+      pinned.assign(n, 'x');  // Nobody looks at it any more.
+      return;
+    }
     if (absl::StartsWith(line, "big ") && absl::SimpleAtoi(line.substr(4), &n)) {
       return std::move(reply).Send({std::string(n, 'b')});
     }
     std::move(reply).Send({req.line});
   }
+  bool Foresee(const LineCodec::Request& req) { return !absl::StartsWith(req.line, "big "); }
   void EndTurn() {}
   Elsewhere* elsewhere;
   std::vector<Reply<LineCodec::Response>> held;
+  std::string pinned;
+  static inline std::atomic<int> pins{0}, pins_after_answer{-1};
 };
 
 class ServerTest : public testing::Test {
@@ -116,7 +131,7 @@ class ServerTest : public testing::Test {
     connections_ = std::make_unique<ConnectionLimit>(limits.connections_max);
     pool_ = std::make_unique<WorkerPool>(workers, &clock_, &registry_);
     auto server = Server<LineCodec, LineService>::Create(
-        limits, {.host = "127.0.0.1", .port = 0}, "test", pool_.get(), &registry_,
+        limits, listen_, "test", pool_.get(), &registry_,
         connections_.get(), LineCodec(),
         [this](Worker&) { return std::make_unique<LineService>(&elsewhere_); });
     ASSERT_TRUE(server.ok()) << server.status();
@@ -138,6 +153,7 @@ class ServerTest : public testing::Test {
   RealClock clock_;
   Registry registry_;
   config::Server limits_;
+  config::Listener listen_;
   Elsewhere elsewhere_;
   std::unique_ptr<ConnectionLimit> connections_;
   std::unique_ptr<WorkerPool> pool_;
@@ -149,6 +165,21 @@ TEST_F(ServerTest, AnswersOneRequest) {
   TestClient client(port());
   client.Say("echo hi\n");
   EXPECT_EQ(client.Hear(8), "echo hi\n");
+}
+
+TEST_F(ServerTest, AnswersOverAUnixSocketToo) {
+  listen_.unix_socket = absl::StrCat("/tmp/mp_server_test_", ::getpid());
+  Start();
+  TestClient tcp(port());
+  TestClient local(listen_.unix_socket);
+  tcp.Say("echo tcp\n");
+  local.Say("echo unix\n");
+  EXPECT_EQ(local.Hear(10), "echo unix\n");
+  EXPECT_EQ(tcp.Hear(9), "echo tcp\n");
+  EXPECT_EQ(server_->live(), 2);
+  server_->BeginDrain();
+  EXPECT_TRUE(local.HearsEnd());
+  EXPECT_TRUE(Eventually([&] { return ::access(listen_.unix_socket.c_str(), F_OK) != 0; }));
 }
 
 TEST_F(ServerTest, RepliesKeepTheOrderOfRequestsWhateverTheOrderOfAnswers) {
@@ -206,6 +237,26 @@ TEST_F(ServerTest, AHalfClosedPeerStillHearsItsAnswers) {
   client.Say("later 1\necho 2\necho unfinished");
   client.HalfClose();
   EXPECT_EQ(client.HearAll(), "later 1\necho 2\n");
+}
+
+TEST_F(ServerTest, NoPeerKeepsWhatIsPinnedBriefly) {
+  config::Server limits;
+  limits.output_max = 64 << 20;
+  Start(limits);
+  TestClient client(port());
+  constexpr size_t kLong = 16 << 20;  // More than sockets take from a peer that does not read.
+  for (const size_t n : {size_t{100}, size_t{100'000}, kLong}) {
+    LineService::pins_after_answer.store(-1);
+    client.Say(absl::StrCat("echo before\npin ", n, "\necho after\n"));
+    EXPECT_TRUE(Eventually([] { return LineService::pins_after_answer.load() == 0; })) << n;
+    EXPECT_EQ(client.Hear(n + 24), "echo before\n" + std::string(n, 'p') + "\necho after\n");
+    // Behind a request that is not answered yet.
+    LineService::pins_after_answer.store(-1);
+    client.Say(absl::StrCat("hold\npin ", n, "\n"));
+    EXPECT_TRUE(Eventually([] { return LineService::pins_after_answer.load() == 0; })) << n;
+    client.Say("release\n");
+    EXPECT_EQ(client.Hear(n + 14), "held\n" + std::string(n, 'p') + "\nrelease\n");
+  }
 }
 
 TEST_F(ServerTest, APeerThatDoesNotReadIsNoLongerRead) {

@@ -145,7 +145,7 @@ TEST_F(CommandLine, LettersTurnKnobs) {
   EXPECT_EQ(run.config.listen.host, "0.0.0.0");
   EXPECT_EQ(run.config.server.workers, 3u);
   EXPECT_EQ(run.config.server.connections_max, 55u);
-  EXPECT_EQ(run.config.seg.heap_size, 128 * config::kMB);
+  EXPECT_EQ(run.config.seg.memory, 128 * config::kMB);
   EXPECT_EQ(run.config.log.level, config::Log::Level::kDebug);
 }
 
@@ -176,6 +176,85 @@ TEST_F(CommandLine, LettersWithoutAKnobAreNoted) {
   EXPECT_THAT(run.warnings, Contains(StartsWith("-c: ignored")));
 }
 
+// What Debian's memcached.conf and unit make of it, but for -d.
+TEST_F(CommandLine, DebiansMemcachedFlagsAreTaken) {
+  const auto run = Segcache({"-v", "-m", "64", "-p", "11211", "-u", "memcache", "-l", "127.0.0.1",
+                             "-l", "::1", "-P", "/run/m.pid", "-c", "1024"});
+  EXPECT_EQ(run.action, Action::kServe) << run.err;
+  EXPECT_THAT(run.warnings, IsEmpty());
+  EXPECT_EQ(run.config.listen.host, "127.0.0.1,::1");
+  EXPECT_EQ(run.config.server.user, "memcache");
+  EXPECT_EQ(run.config.server.pid_file, "/run/m.pid");
+}
+
+TEST_F(CommandLine, LongNamesAreTakenToo) {
+  const auto run = Segcache({"--port=5", "--listen=::1", "--memory-limit=8", "--conn-limit", "9",
+                             "--threads=2", "--max-item-size=2m", "--listen-backlog=7",
+                             "--disable-evictions", "--disable-flush-all", "--verbose"});
+  EXPECT_EQ(run.action, Action::kServe) << run.err;
+  EXPECT_EQ(run.config.listen.port, 5);
+  EXPECT_EQ(run.config.seg.memory, 8 * config::kMB);
+  EXPECT_EQ(run.config.server.connections_max, 9u);
+  EXPECT_EQ(run.config.server.item_size_max, 2 * config::kMB);
+  EXPECT_EQ(run.config.server.backlog, 7u);
+  EXPECT_EQ(run.config.seg.eviction, config::Seg::Eviction::kNone);
+  EXPECT_FALSE(run.config.server.flush_all);
+}
+
+TEST_F(CommandLine, AUnixSocketTakesThePlaceOfTcp) {
+  const auto run = Segcache({"-s", "/tmp/x", "-a", "0770", "-p", "1"});
+  EXPECT_EQ(run.action, Action::kServe) << run.err;
+  EXPECT_EQ(run.config.listen.unix_socket, "/tmp/x");
+  EXPECT_EQ(run.config.listen.unix_mask, "0770");
+  EXPECT_FALSE(run.config.listen.tcp);
+  EXPECT_EQ(Segcache({"-s", "/tmp/x", "-a", "rwx"}).exit_code, 78);
+  EXPECT_EQ(Proxy({"--local", "-s", "/tmp/x"}).config.caches[0].unix_socket, "/tmp/x");
+  EXPECT_FALSE(Proxy({"--local", "-s", "/tmp/x"}).config.caches[0].tcp);
+  EXPECT_EQ(Invoke<config::Pingserver>({"-s", "/tmp/x"}).config.listen.unix_socket, "/tmp/x");
+  EXPECT_EQ(Invoke<config::MomentoLocal>({"-s", "/tmp/x"}).exit_code, 64);
+}
+
+TEST_F(CommandLine, MemoryFilesAndLargePagesAreTheEngines) {
+  const auto run = Segcache({"-e", "/dev/shm/cache", "-L"});
+  EXPECT_EQ(run.action, Action::kServe) << run.err;
+  EXPECT_EQ(run.config.seg.restart_file, "/dev/shm/cache");
+  EXPECT_TRUE(run.config.seg.huge_pages);
+  EXPECT_TRUE(Invoke<config::MomentoLocal>({"-L"}).config.seg.huge_pages);
+}
+
+TEST_F(CommandLine, ItemSizesAreSpelledAsInMemcached) {
+  EXPECT_EQ(Segcache({"-I", "512k"}).config.server.item_size_max, 512 * config::kKB);
+  EXPECT_EQ(Segcache({"-I", "5M"}).config.server.item_size_max, 5 * config::kMB);
+  EXPECT_EQ(Segcache({"-I", "2048"}).config.server.item_size_max, 2 * config::kKB);
+  EXPECT_EQ(Segcache({"-I", "5x"}).exit_code, 78);
+}
+
+TEST_F(CommandLine, WhatHasNoPartHereIsNoted) {
+  const auto run = Segcache({"-f", "1.25", "-n", "48", "-k", "-r", "-R", "20", "-C", "-D:",
+                             "-A", "-X", "-W", "-B", "ascii", "-o",
+                             "modern,idle_timeout=30,slab_reassign", "-o", "hashpower=20"});
+  EXPECT_EQ(run.action, Action::kServe) << run.err;
+  for (const char* letter : {"-f", "-n", "-k", "-r", "-R", "-C", "-D", "-A", "-X", "-W"}) {
+    EXPECT_THAT(run.warnings, Contains(StartsWith(std::string(letter) + ": ignored, ")));
+  }
+  EXPECT_THAT(run.warnings, Contains("-o: modern,slab_reassign,hashpower=20: ignored, nothing like "
+                                     "it here"));
+  EXPECT_EQ(run.warnings.size(), 11u);
+  EXPECT_EQ(run.config.server.idle_timeout, absl::Seconds(30));
+  EXPECT_EQ(run.config.listen.port, 11211);
+
+  const auto ping = Invoke<config::Pingserver>({"-M", "-F", "-L", "-I", "2m"});
+  EXPECT_EQ(ping.action, Action::kServe) << ping.err;
+  EXPECT_EQ(ping.warnings.size(), 4u);
+  EXPECT_EQ(Invoke<config::Pingserver>({"-e", "/tmp/x"}).exit_code, 64);
+}
+
+TEST_F(CommandLine, AFileOfUsers) {
+  EXPECT_EQ(Segcache({"-Y", "/etc/users"}).config.server.auth_file, "/etc/users");
+  EXPECT_EQ(Proxy({"--local", "-Y", "/etc/users"}).config.server.auth_file, "/etc/users");
+  EXPECT_EQ(Invoke<config::Pingserver>({"-Y", "/etc/users"}).exit_code, 64);
+}
+
 TEST_F(CommandLine, MemoryIsForProductsThatKeepData) {
   EXPECT_EQ(Proxy({"--local", "-m", "64"}).exit_code, 64);
   EXPECT_EQ(Invoke<config::Pingserver>({"-m", "64"}).exit_code, 64);
@@ -192,9 +271,10 @@ TEST_F(CommandLine, UsageErrorsExitWith64AndAHint) {
                                                        {"a", "b"},       {"a", "--config", "b"},
                                                        {"--config", ""}, {""},
                                                        {"-U", "11211"},  {"-d"},
-                                                       {"-s", "/tmp/x"}, {"-u", "nobody"},
+                                                       {"-B", "binary"},
                                                        {"-S"},           {"-Z"},
-                                                       {"-l", "a,b"},    {"-p", "1", "-p", "2"}};
+                                                       {"-m", "0"},      {"-m", "lots"},
+                                                       {"-e"},           {"-p", "1", "-p", "2"}};
   for (const auto& arguments : cases) {
     const auto run = Segcache(arguments);
     const std::string shown = testing::PrintToString(arguments);
@@ -210,7 +290,9 @@ TEST_F(CommandLine, UsageErrorsExitWith64AndAHint) {
 TEST_F(CommandLine, RefusalsSayWhy) {
   EXPECT_THAT(Segcache({"-U", "11211"}).err, HasSubstr("UDP is not supported"));
   EXPECT_THAT(Segcache({"-d"}).err, HasSubstr("stays in the foreground"));
-  EXPECT_THAT(Segcache({"-s", "/tmp/x"}).err, HasSubstr("unix sockets"));
+  EXPECT_THAT(Segcache({"-B", "binary"}).err, HasSubstr("binary protocol"));
+  EXPECT_THAT(Segcache({"-S"}).err, HasSubstr("-Y FILE"));
+  EXPECT_THAT(Invoke<config::MomentoLocal>({"-l", "a,b"}).err, HasSubstr("expected one address"));
 }
 
 TEST_F(CommandLine, ConfigurationErrorsAreOneLine) {
@@ -231,9 +313,9 @@ TEST_F(CommandLine, MissingFileExitsWith66) {
 TEST_F(CommandLine, ErrorsNameTheSwitch) {
   EXPECT_EQ(Segcache({"-t", "1000"}).err,
             "segcache: -t: server.workers: 1000 is out of range, expected 0 to 128\n");
-  EXPECT_EQ(Segcache({"--set", "seg.heap_size=1MB"}).err,
+  EXPECT_EQ(Segcache({"--set", "seg.segment_size=1MB", "--set", "seg.heap_size=1MB"}).err,
             "segcache: --set: seg.heap_size: 1MB is less than two segments (2MB)\n");
-  EXPECT_EQ(Segcache({"--set", "seg.heap_size=1MB"}).exit_code, 78);
+  EXPECT_EQ(Segcache({"--set", "seg.segment_size=1MB", "--set", "seg.heap_size=1MB"}).exit_code, 78);
 }
 
 // --- what to do
@@ -291,11 +373,11 @@ TEST_F(CommandLine, VersionAndHelp) {
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_THAT(help.out, HasSubstr("data stays in this process"));
   for (const char* option : {"--config", "--set", "--check", "--print-config", "--describe-config",
-                             "--describe-metrics", "--version", "-p ", "-l ", "-t ", "-c ", "-v"}) {
+                             "--describe-metrics", "--version", "-p,", "-l,", "-t,", "-c,", "-v"}) {
     EXPECT_THAT(help.out, HasSubstr(option));
   }
-  EXPECT_THAT(Segcache({"--help"}).out, HasSubstr("-m MEGABYTES"));
-  EXPECT_THAT(help.out, Not(HasSubstr("-m MEGABYTES")));
+  EXPECT_THAT(Segcache({"--help"}).out, HasSubstr("--memory-limit MEGABYTES"));
+  EXPECT_THAT(help.out, Not(HasSubstr("--memory-limit MEGABYTES")));
 }
 
 }  // namespace

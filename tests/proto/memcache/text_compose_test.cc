@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "proto/memcache/text_codec.h"
 
 namespace proto::memcache {
@@ -93,6 +94,21 @@ TEST(TextCompose, HasRoomForTheLongestItemLine) {
   const std::string one = "VALUE " + key + " 4294967295 1 18446744073709551615\r\nv\r\nEND\r\n";
   std::string all;
   for (int i = 0; i < 100; ++i) all += one;
+  EXPECT_EQ(out.ToString(), all);
+}
+
+TEST(TextCompose, WritesValuesOfAnyLengthOverChunks) {
+  core::ChunkPool pool;
+  core::OutBuffer out(&pool);
+  std::string all;
+  for (size_t n = 0; n < 6000; n += 1 + n / 7) {
+    Response rsp(Status::kValues);
+    rsp.items.push_back(Hit("first", std::string(n, 'x')));
+    rsp.items.push_back(Hit("second", std::string(n / 2, 'y'), 12345));
+    TextCodec::Compose(kGetContext, std::move(rsp), &out);
+    all += absl::StrCat("VALUE first 0 ", n, "\r\n", std::string(n, 'x'), "\r\nVALUE second 12345 ",
+                        n / 2, "\r\n", std::string(n / 2, 'y'), "\r\nEND\r\n");
+  }
   EXPECT_EQ(out.ToString(), all);
 }
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <random>
 #include <string>
 #include <vector>
 
@@ -449,6 +450,43 @@ TEST(TextParse, TakesBytesOfAnyValueInKeysAndValues) {
   const std::string wire = absl::StrCat("set ", key, " 0 0 256\r\n", value, "\r\n");
   EXPECT_THAT(OutcomesInSteps(wire, 1),
               ElementsAre(absl::StrCat("set(", key, ") f=0 t=0 v=", value)));
+}
+
+// The plain spelling is read in one pass; a space in front of a line sends it the long way round,
+// which must make the same of it.
+TEST(TextParse, BothWaysAgreeOnEveryLine) {
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE(seed);
+  std::mt19937 rng(seed);
+  const std::vector<std::string> words = {
+      "get",  "set", "gets", "a",  "key:1", kLongestKey, kTooLongKey, "0",  "1",    "3",
+      "007",  "-1",  "+1",   "99", "x",     "123456789", "1234567890", "4294967296", "noreply",
+      "a\tb", "\r",  "",     " ",  "\x7f\xff\x80", std::string("a\0b", 3)};
+  const std::vector<std::string> ends = {"\r\n", "\r\n", "\r\n", "\n", "\r", " \r\n", "\r\r\n"};
+  const std::vector<std::string> verbs = {"get ", "gets ", "set ", "set k ", "set k 0 ", "set k 1 2 "};
+  const auto any = [&](const std::vector<std::string>& of) { return of[rng() % of.size()]; };
+  for (int i = 0; i < 20000; ++i) {
+    std::string line = any(verbs);
+    for (int n = rng() % 5; n > 0; --n) line += any(words) + (n > 1 ? " " : "");
+    line += any(ends);
+    const std::string rest = "abc\r\nversion\r\n";
+    const auto plain = OutcomesInSteps(line + rest, line.size() + rest.size());
+    const auto the_long_way = OutcomesInSteps(" " + line + rest, line.size() + rest.size() + 1);
+    ASSERT_EQ(plain, the_long_way) << absl::CEscape(line);
+    ASSERT_EQ(OutcomesInSteps(line + rest, 1), plain) << absl::CEscape(line);
+  }
+}
+
+// Keys of all lengths end at every offset within the eight bytes that are looked at together.
+TEST(TextParse, FindsTheEndOfKeysOfAnyLength) {
+  for (size_t n = 1; n <= kKeyBytesMax; ++n) {
+    const std::string key(n, '\xfe');
+    EXPECT_THAT(OutcomesInSteps("get " + key + "\r\n", 1000), ElementsAre("get(" + key + ")"));
+    EXPECT_THAT(OutcomesInSteps("gets " + key + " b\r\n", 1000),
+                ElementsAre("gets(" + key + ",b)"));
+    EXPECT_THAT(OutcomesInSteps("set " + key + " 1 2 1 noreply\r\nx\r\n", 1000),
+                ElementsAre("set(" + key + ") f=1 t=2 v=x noreply"));
+  }
 }
 
 }  // namespace

@@ -168,6 +168,77 @@ TEST(Credentials, BadOverridesAreNamed) {
   }
 }
 
+TEST(Credentials, TheEndOfAKeyIsItsClaim) {
+  const auto expiry = [](const std::string& key) {
+    config::Momento options;
+    options.api_key = key;
+    options.endpoint_override = "h:1";
+    return Resolve(options)->expires_at_s;
+  };
+  const std::string inner = Jwt("{\"exp\":1900000000}");
+  EXPECT_EQ(expiry(V1(kEndpoint, inner)), 1900000000);
+  EXPECT_EQ(expiry(Jwt("{\"t\":\"g\",\"exp\":1900000000.75}")), 1900000000);
+  EXPECT_EQ(expiry(Jwt("{\"c\":\"a\",\"cp\":\"b\",\"exp\":5}")), 5);
+  EXPECT_EQ(expiry(kV2), 0);
+  EXPECT_EQ(expiry(V1(kEndpoint, "no-jwt")), 0);
+  EXPECT_EQ(expiry("any-token"), 0);
+  for (const char* odd : {"\"1900000000\"", "-1", "1e300", "null", "true"}) {
+    EXPECT_EQ(expiry(Jwt(absl::StrCat("{\"t\":\"g\",\"exp\":", odd, "}"))), 0) << odd;
+  }
+}
+
+TEST(Credentials, AnExpiredKeyIsToldByItsTime) {
+  Credentials c;
+  EXPECT_TRUE(CheckExpiry(c, 1900000000).ok());
+  c.expires_at_s = 1900000000;
+  EXPECT_TRUE(CheckExpiry(c, 1899999999).ok());
+  const absl::Status status = CheckExpiry(c, 1900000000);
+  EXPECT_TRUE(absl::IsUnauthenticated(status));
+  EXPECT_TRUE(absl::StrContains(status.message(), "2030-03-17 17:46 UTC")) << status;
+}
+
+TEST(Credentials, AFileWinsOverTheEnvironment) {
+  config::Momento options;
+  options.api_key_file = "/etc/key";
+  const KeySource source = SourceOf(options, [](const char*) { return std::string("env"); });
+  EXPECT_EQ(source.file, "/etc/key");
+  EXPECT_TRUE(source.key.empty());
+  EXPECT_EQ(source.fallback_endpoint, "env");
+}
+
+TEST(Credentials, ACacheMayHaveItsOwnKeyAndEndpoint) {
+  config::Momento options;
+  options.api_key = kLegacy;
+  options.endpoint = "common.com";
+  config::Cache cache;
+  EXPECT_FALSE(HasOwnAccount(cache));
+  const auto none = [](const char*) { return std::string(); };
+  const auto resolve = [&] {
+    const KeySource source = SourceOf(options, cache, "cache[1]", none);
+    return ParseCredentials(source, source.key.view());
+  };
+
+  cache.api_key = kV2;
+  EXPECT_TRUE(HasOwnAccount(cache));
+  EXPECT_EQ(resolve()->authorization, kV2);
+  EXPECT_EQ(resolve()->cache_host, "cache.common.com") << "a v2 key falls back to [momento]'s";
+  cache.api_key = V1("own.com", kInner);
+  EXPECT_EQ(resolve()->cache_host, "cache.own.com") << "a v1 key knows its own";
+  cache.endpoint = "hand.com";
+  EXPECT_EQ(resolve()->control_host, "control.hand.com") << "what is set for it wins";
+
+  cache.api_key = "";
+  options.api_key = kV2;
+  EXPECT_EQ(resolve()->authorization, kV2) << "an endpoint alone keeps the key of [momento]";
+  EXPECT_EQ(resolve()->cache_host, "cache.hand.com");
+
+  cache.endpoint = "";
+  cache.api_key_file = "/etc/own";
+  EXPECT_EQ(SourceOf(options, cache, "cache[1]", none).file, "/etc/own");
+  EXPECT_TRUE(SourceOf(options, cache, "cache[1]", none).key.empty());
+  EXPECT_EQ(SourceOf(options, cache, "cache[1]", none).section, "cache[1]");
+}
+
 TEST(Credentials, TheRealServiceIsNeverSpokenToInTheClear) {
   config::Momento options;
   options.tls = config::Momento::Tls::kOff;

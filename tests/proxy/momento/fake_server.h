@@ -71,6 +71,7 @@ class FakePeer final : public core::EventHandler {
   core::Fd fd;
   nghttp2_session* session = nullptr;
   std::map<int32_t, FakeRequest> requests;
+  std::vector<int32_t> resets;  // Streams that the client gave up.
   size_t received = 0;
   bool hang_up = false;  // Close after this event.
 
@@ -89,7 +90,8 @@ class FakePeer final : public core::EventHandler {
 class FakeServer final : public core::EventHandler {
  public:
   // `port` 0 picks one.
-  explicit FakeServer(core::EventLoop* loop, FakeScript how = {}, uint16_t port = 0)
+  explicit FakeServer(core::EventLoop* loop, FakeScript how = {}, uint16_t port = 0,
+                      uint32_t address = INADDR_LOOPBACK)
       : script(std::move(how)), loop_(loop) {
     listener_ = core::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     const int on = 1;
@@ -97,7 +99,7 @@ class FakeServer final : public core::EventHandler {
     sockaddr_in at = {};
     at.sin_family = AF_INET;
     at.sin_port = htons(port);
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    at.sin_addr.s_addr = htonl(address);
     CHECK(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&at), sizeof(at)) == 0);
     CHECK(::listen(listener_.get(), 64) == 0);
     socklen_t size = sizeof(at);
@@ -151,6 +153,7 @@ inline FakePeer::FakePeer(FakeServer* owner, core::EventLoop* on, int socket)
   nghttp2_session_callbacks_set_on_frame_recv_callback(
       callbacks, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
         FakePeer* self = static_cast<FakePeer*>(user);
+        if (frame->hd.type == NGHTTP2_RST_STREAM) self->resets.push_back(frame->hd.stream_id);
         if ((frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
             (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 && self->server->script.on_request) {
           self->server->script.on_request(self, frame->hd.stream_id,

@@ -5,70 +5,17 @@
 #include <string>
 #include <vector>
 
-#include "core/log/memory_log.h"
-#include "proxy/momento/backend.h"
 #include "proxy/momento/channel_pool.h"
 #include "proxy/momento/grpc_client.h"
-#include "tests/proxy/momento/fake_server.h"
+#include "tests/proxy/momento/scripted_client.h"
 
 namespace proxy::momento {
 namespace {
 
-const std::string kHit = std::string("\x08\x02\x12\x01v", 5);  // result: Hit, cache_body: "v".
-
-void AnswerHit(FakePeer* peer, int32_t stream, const FakeRequest&) {
-  peer->ReplyGrpc(stream, kHit);
-}
-
-class FaultsTest : public ::testing::Test {
+class FaultsTest : public ScriptedClientTest {
  protected:
-  void StartServer(FakeScript script, uint16_t port = 0) {
-    server_ = std::make_unique<FakeServer>(&loop_, std::move(script), port);
-    momento_.endpoint_override = server_->target();
-  }
-  void StartClient(int connections = 1) {
-    auto backend = Backend::Create(momento_, &registry_, &log_,
-                                   [](const char*) { return std::string(); });
-    ASSERT_TRUE(backend.ok()) << backend.status();
-    backend_ = *std::move(backend);
-    cache_.cache_name = "c";
-    client_ = backend_->NewClient(&loop_, cache_, connections);
-  }
-  void Start(FakeScript script) {
-    StartServer(std::move(script));
-    StartClient();
-  }
-
-  template <class Until>
-  void RunUntil(Until until, int turns = 4000) {
-    for (int turn = 0; turn < turns && !until(); ++turn) loop_.RunOnce(5);
-    ASSERT_TRUE(until());
-  }
-  void WaitReady(int connections = 1) {
-    RunUntil([&] { return client_->ready_connections() == connections; });
-  }
-  // Starts a Get whose result lands in results_.
-  void StartGet() {
-    client_->Get("k", [this](GetResult result) { results_.push_back(std::move(result)); });
-    client_->Flush();
-  }
-  GetResult Get() {
-    const size_t before = results_.size();
-    StartGet();
-    RunUntil([&] { return results_.size() > before; });
-    return results_.empty() ? GetResult() : results_.back();
-  }
-
-  core::RealClock clock_;
-  core::EventLoop loop_{&clock_};
-  core::MemoryLog log_;
-  core::Registry registry_;
-  config::Momento momento_;
-  config::Cache cache_;
-  std::unique_ptr<FakeServer> server_;
-  std::unique_ptr<Backend> backend_;
-  std::unique_ptr<Client> client_;
-  std::vector<GetResult> results_;
+  // What one attempt comes to; what follows a failed one is in retries_test.cc.
+  FaultsTest() { cache_.retry_attempts = 0; }
 };
 
 TEST_F(FaultsTest, SendsTheHeadersMomentoAsksFor) {
@@ -356,6 +303,22 @@ TEST_F(FaultsTest, HangUpFailsCallsAsSentAndReconnects) {
   EXPECT_TRUE(error.sent);
   EXPECT_TRUE(Get().hit);
   EXPECT_EQ(server_->peers.size(), 2u);
+}
+
+// Each loss of a young connection is waited for longer, but not for longer than calls wait.
+TEST_F(FaultsTest, CallsSurviveAConnectionThatIsLostAgainAndAgain) {
+  constexpr int kLosses = 9;  // Doubling, the last pause would be 5 s.
+  int requests = 0;
+  cache_.deadline = absl::Seconds(3);
+  Start({.on_request = [&](FakePeer* peer, int32_t stream, const FakeRequest& request) {
+    if (++requests <= kLosses) {
+      peer->hang_up = true;
+      return;
+    }
+    AnswerHit(peer, stream, request);
+  }});
+  for (int i = 0; i < kLosses; ++i) EXPECT_EQ(Get().error.code, Code::kUnavailable);
+  EXPECT_TRUE(Get().hit) << results_.back().error.message;
 }
 
 TEST_F(FaultsTest, HalfCloseByThePeerIsALoss) {

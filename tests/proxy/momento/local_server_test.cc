@@ -12,6 +12,7 @@
 #include "cache/local/server.h"
 #include "core/log/memory_log.h"
 #include "proxy/momento/backend.h"
+#include "proxy/momento/meter.h"
 
 namespace proxy::momento {
 namespace {
@@ -34,14 +35,15 @@ class LocalServerTest : public ::testing::TestWithParam<bool> {
     client_.reset();
     config::Momento momento;
     momento.endpoint_override = server_->target();
-    auto backend = Backend::Create(momento, &registries_.emplace_back(), &log_,
+    auto backend = Backend::Create(momento, {}, &clock_, &registries_.emplace_back(), &log_,
                                    [](const char*) { return std::string(); });
     ASSERT_TRUE(backend.ok()) << backend.status();
     backend_ = *std::move(backend);
     config::Cache cache;
     cache.cache_name = cache_name;
     cache.deadline = absl::Seconds(20);
-    client_ = backend_->NewClient(&loop_, cache, 2);
+    meter_ = std::make_unique<Meter>(&registries_.back(), core::Labels());
+    client_ = backend_->NewClient(&loop_, cache, 2, meter_.get());
   }
 
   // Runs the loop until `done`, or too many turns.
@@ -77,6 +79,7 @@ class LocalServerTest : public ::testing::TestWithParam<bool> {
   std::deque<core::Registry> registries_;
   std::unique_ptr<cache::local::LocalServer> server_;
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Meter> meter_;
   std::unique_ptr<Client> client_;
 };
 
@@ -120,6 +123,48 @@ TEST_P(LocalServerTest, BatchAnswersInOrder) {
   EXPECT_FALSE(results[1].hit);
   EXPECT_EQ(results[2].value, "3");
   EXPECT_EQ(results[3].value, "1");
+}
+
+TEST_P(LocalServerTest, ABatchOfWritesAnswersEach) {
+  const std::vector<StoreItem> items = {{"a", "", "1", 60'000}, {"b", "p", "2", 60'000}};
+  const auto results = Do<std::vector<StoreResult>>(
+      [&](auto done) { client_->SetBatch(items, std::move(done)); });
+  ASSERT_EQ(results.size(), 2u);
+  for (const StoreResult& result : results) EXPECT_TRUE(result.stored);
+  EXPECT_EQ(Get("a").value, "1");
+  EXPECT_EQ(Get("b").value, "p2");
+  const std::string large(6'000'000, 'x');
+  const std::vector<StoreItem> refused = {{"c", "", "1", 60'000}, {"d", "", large, 60'000}};
+  const auto failed = Do<std::vector<StoreResult>>(
+      [&](auto done) { client_->SetBatch(refused, std::move(done)); });
+  ASSERT_FALSE(failed.empty());
+  EXPECT_EQ(failed.back().error.code, Code::kResourceExhausted);
+}
+
+// By the rule, item by item: its key and value, each begun KiB one operation; SetIf counts twice.
+TEST_P(LocalServerTest, TheMeterCountsAsTheServiceDoes) {
+  Set("a", std::string(1023, 'x'));      // 1024 bytes: 1.
+  Set("b", std::string(1024, 'x'));      // 1025 bytes: 2.
+  Get("b");                              // 2.
+  Get("none");                           // 1.
+  const std::vector<absl::string_view> keys = {"a", "b", "none"};
+  Do<std::vector<GetResult>>([&](auto done) { client_->GetBatch(keys, std::move(done)); });  // 4.
+  Do<StoreResult>([&](auto done) {       // 2.
+    client_->SetIf("c", "", "v", 60'000, Condition::kAbsent, std::move(done));
+  });
+  Do<DoneResult>([&](auto done) { client_->Delete("c", std::move(done)); });  // 1.
+  const std::vector<StoreItem> items = {{"a", "", "1", 60'000}, {"b", "p", "2", 60'000}};
+  Do<std::vector<StoreResult>>([&](auto done) { client_->SetBatch(items, std::move(done)); });  // 2.
+  EXPECT_EQ(meter_->read.Value(), 7u);
+  EXPECT_EQ(meter_->write.Value(), 8u);
+  EXPECT_EQ(meter_->consistent_read.Value(), 0u);
+  EXPECT_EQ(meter_->doubtful.Value(), 0u);
+  EXPECT_EQ(meter_->sent_bytes.Value(), 1024u + 1025 + 1 + 4 + 6 + 2 + 1 + 2 + 3);
+  EXPECT_EQ(meter_->received_bytes.Value(), 1024u + 1023 + 1024);
+  NewClient("no-such-cache");
+  EXPECT_EQ(Set("k", std::string(2048, 'x')).error.code, Code::kNotFound);
+  EXPECT_EQ(meter_->write.Value(), 0u);
+  EXPECT_EQ(meter_->doubtful.Value(), 3u);
 }
 
 TEST_P(LocalServerTest, ConditionalWrites) {

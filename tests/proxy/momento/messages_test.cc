@@ -44,6 +44,46 @@ TEST(Messages, KeysAreRead) {
   }
 }
 
+TEST(Messages, CachesAndTheirLimitsAreRead) {
+  namespace control = ::control_client;
+  std::string frame;
+  EncodeKey("sessions", &frame);
+  EXPECT_EQ(Parse<control::CreateCacheRequest>(frame).cache_name(), "sessions");
+  EXPECT_EQ(Parse<control::ListCachesRequest>(frame).next_token(), "sessions");
+  EncodeEmpty(&frame);
+  EXPECT_EQ(Parse<control::ListCachesRequest>(frame).next_token(), "");
+
+  control::ListCachesResponse reply;
+  control::Cache* cache = reply.add_cache();
+  cache->set_cache_name("a");
+  cache->mutable_cache_limits()->set_max_traffic_rate(500);
+  cache->mutable_cache_limits()->set_max_throughput_kbps(10240);
+  cache->mutable_cache_limits()->set_max_item_size_kb(4883);
+  cache->mutable_cache_limits()->set_max_ttl_seconds(86400);
+  cache->mutable_topic_limits()->set_max_publish_rate(7);
+  reply.add_cache()->set_cache_name(std::string(200, 'b'));
+  reply.set_next_token("more");
+  CachesResult result;
+  const std::string bytes = reply.SerializeAsString();
+  ASSERT_TRUE(DecodeListCaches(bytes, &result));
+  ASSERT_EQ(result.caches.size(), 2u);
+  EXPECT_EQ(result.caches[0].name, "a");
+  EXPECT_EQ(result.caches[0].requests_per_second_max, 500u);
+  EXPECT_EQ(result.caches[0].kib_per_second_max, 10240u);
+  EXPECT_EQ(result.caches[0].item_bytes_max, 4883u * 1024);
+  EXPECT_EQ(result.caches[0].ttl_seconds_max, 86400u);
+  EXPECT_EQ(result.caches[1].name, std::string(200, 'b'));
+  EXPECT_EQ(result.caches[1].ttl_seconds_max, 0u) << "no limits: nothing is said";
+  EXPECT_EQ(result.next_token, "more");
+  // A cut message is one only where a field ends: never more than what was there, never a crash.
+  for (size_t cut = 0; cut < bytes.size(); ++cut) {
+    CachesResult part;
+    if (DecodeListCaches(absl::string_view(bytes).substr(0, cut), &part)) {
+      EXPECT_LE(part.caches.size(), 2u);
+    }
+  }
+}
+
 TEST(Messages, BatchKeepsOrder) {
   std::string frame;
   const std::vector<absl::string_view> keys = {"a", kBinary, "c"};
@@ -53,10 +93,24 @@ TEST(Messages, BatchKeepsOrder) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(message.items(i).cache_key(), std::string(keys[i]));
 }
 
+TEST(Messages, ABatchOfWritesKeepsOrder) {
+  std::string frame;
+  const std::string body(300, 'b');
+  EncodeSetBatch({{{kBinary, "pre", body, 1}, {"k", "", "v", UINT64_MAX}}}, &frame);
+  const auto message = Parse<pb::SetBatchRequest>(frame);
+  ASSERT_EQ(message.items_size(), 2);
+  EXPECT_EQ(message.items(0).cache_key(), kBinary);
+  EXPECT_EQ(message.items(0).cache_body(), "pre" + body);
+  EXPECT_EQ(message.items(0).ttl_milliseconds(), 1u);
+  EXPECT_EQ(message.items(1).cache_key(), "k");
+  EXPECT_EQ(message.items(1).cache_body(), "v");
+  EXPECT_EQ(message.items(1).ttl_milliseconds(), UINT64_MAX);
+}
+
 TEST(Messages, WritesCarryItemAndCondition) {
   const std::string body(300, 'b');
   for (uint64_t ttl : {uint64_t{1}, uint64_t{127}, uint64_t{128}, UINT64_MAX}) {
-    const Item item{kBinary, "pre", body, ttl};
+    const StoreItem item{kBinary, "pre", body, ttl};
     std::string frame;
     EncodeSet(item, &frame);
     const auto set = Parse<pb::SetRequest>(frame);

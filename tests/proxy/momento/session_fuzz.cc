@@ -54,6 +54,7 @@ class Fuzzed final : private SessionEvents {
       if (call.where != FuzzCall::Where::kIdle) continue;
       --n;
       call.path = "/cache_client.Scs/Get";
+      call.time = &time_;
       call.frame.assign(40, 'f');
       call.reply.Reset();
       if (!session_.Submit(&call, true, 0)) return;
@@ -73,7 +74,10 @@ class Fuzzed final : private SessionEvents {
     return session_.WriteTo(&out, 0, 1 << 20);
   }
 
-  const RequestHeaders headers_{"http", "a", "token", "c", "", "1000m"};
+  const RequestHeaders headers_{
+      "http", "a", std::make_shared<const Credentials>(Credentials{.authorization = Secret("token")}),
+      "c", ""};
+  const CallTime time_{1000, "1000m"};
   std::array<FuzzCall, 16> calls_;
   bool settings_ = false;
   bool going_ = false;

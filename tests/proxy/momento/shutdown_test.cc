@@ -17,7 +17,7 @@ class ShutdownTest : public testing::Test {
   void Start(momento::FakeScript script) {
     peer_ = std::make_unique<momento::FakeServer>(&loop_, std::move(script));
     options_.endpoint_override = peer_->target();
-    auto backend = momento::Backend::Create(options_, &registry_, nullptr,
+    auto backend = momento::Backend::Create(options_, {}, &clock_, &registry_, nullptr,
                                             [](const char*) { return std::string(); });
     ASSERT_TRUE(backend.ok()) << backend.status();
     backend_ = *std::move(backend);

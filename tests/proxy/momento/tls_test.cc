@@ -9,10 +9,15 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/mutex.h"
 #include "core/log/memory_log.h"
 #include "proxy/momento/backend.h"
 #include "tests/proxy/momento/fake_server.h"
@@ -22,13 +27,14 @@ namespace {
 
 // A self-signed certificate for "localhost" that is its own root.
 struct Identity {
-  Identity() {
+  // Valid from a minute ago to `valid_s` from now.
+  explicit Identity(long valid_s = 3600) {
     key = EVP_EC_gen("P-256");
     certificate = X509_new();
     X509_set_version(certificate, X509_VERSION_3);
     ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
     X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), valid_s);
     X509_set_pubkey(certificate, key);
     X509_NAME* name = X509_get_subject_name(certificate);
     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
@@ -41,7 +47,8 @@ struct Identity {
       X509_EXTENSION_free(extension);
     }
     X509_sign(certificate, key, EVP_sha256());
-    file = ::testing::TempDir() + "/momento_tls_" + std::to_string(::getpid()) + ".pem";
+    static int made = 0;
+    file = absl::StrCat(::testing::TempDir(), "/momento_tls_", ::getpid(), "_", ++made, ".pem");
     std::FILE* out = std::fopen(file.c_str(), "w");
     PEM_write_X509(out, certificate);
     std::fclose(out);
@@ -76,6 +83,8 @@ class TlsFront {
     SSL_CTX_set_security_level(context_, version < TLS1_2_VERSION ? 0 : 1);
     SSL_CTX_use_certificate(context_, identity.certificate);
     SSL_CTX_use_PrivateKey(context_, identity.key);
+    SSL_CTX_set_tlsext_servername_callback(context_, NoteName);
+    SSL_CTX_set_tlsext_servername_arg(context_, this);
     if (alpn) SSL_CTX_set_alpn_select_cb(context_, ChooseH2, nullptr);
     listener_ = core::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in at = {};
@@ -96,7 +105,21 @@ class TlsFront {
   }
   uint16_t port;
 
+  // What clients called the server (SNI), a handshake each; consecutive doubles once.
+  std::vector<std::string> server_names() {
+    core::MutexLock lock(mu_);
+    return names_;
+  }
+
  private:
+  static int NoteName(SSL* ssl, int*, void* self_pointer) {
+    auto* self = static_cast<TlsFront*>(self_pointer);
+    const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    const std::string text = name == nullptr ? "" : name;
+    core::MutexLock lock(self->mu_);
+    if (self->names_.empty() || self->names_.back() != text) self->names_.push_back(text);
+    return SSL_TLSEXT_ERR_OK;
+  }
   void Serve() {
     // OpenSSL's own sockets raise SIGPIPE; only here may that be ignored: the client must not.
     sigset_t pipe;
@@ -134,6 +157,8 @@ class TlsFront {
     }
   }
 
+  core::Mutex mu_;
+  std::vector<std::string> names_ ABSL_GUARDED_BY(mu_);
   SSL_CTX* context_;
   core::Fd listener_;
   uint16_t behind_;
@@ -149,7 +174,7 @@ class TlsTest : public ::testing::Test {
     momento.tls = config::Momento::Tls::kOn;
     momento.ca_file = ca_file_;
     momento.connect_timeout = absl::Seconds(20);
-    auto backend = Backend::Create(momento, &registry_, &log_,
+    auto backend = Backend::Create(momento, {}, &clock_, &registries_.emplace_back(), &log_,
                                    [](const char*) { return std::string(); });
     EXPECT_TRUE(backend.ok()) << backend.status();
     config::Cache cache;
@@ -170,7 +195,7 @@ class TlsTest : public ::testing::Test {
   core::RealClock clock_;
   core::EventLoop loop_{&clock_};
   core::MemoryLog log_;
-  core::Registry registry_;
+  std::deque<core::Registry> registries_;
   Identity identity_;
   std::string ca_file_ = identity_.file;
   std::string value_ = std::string(200'000, 'v');
@@ -196,14 +221,18 @@ TEST_F(TlsTest, Tls12Answers) {
 
 TEST_F(TlsTest, OlderTlsIsRefused) {
   TlsFront front(identity_, server_.port(), true, TLS1_1_VERSION);
-  EXPECT_EQ(Get(absl::StrCat("localhost:", front.port)).error.code, Code::kUnavailable);
+  const GetResult result = Get(absl::StrCat("localhost:", front.port));
+  EXPECT_EQ(result.error.code, Code::kUnavailable);
+  EXPECT_TRUE(absl::StrContains(result.error.message, "localhost offers no TLS 1.2 or later"))
+      << result.error.message;
 }
 
 TEST_F(TlsTest, CertificateOfAnotherHostIsRefused) {
   TlsFront front(identity_, server_.port(), true);
   const GetResult result = Get(absl::StrCat("127.0.0.1:", front.port));
   EXPECT_EQ(result.error.code, Code::kUnavailable);
-  EXPECT_NE(result.error.message.find("IP address mismatch"), std::string::npos)
+  EXPECT_TRUE(absl::StrContains(result.error.message,
+                                "from 127.0.0.1 is for another name (IP address mismatch)"))
       << result.error.message;
   EXPECT_TRUE(server_.peers.empty() || server_.peers[0]->requests.empty());
 }
@@ -213,7 +242,52 @@ TEST_F(TlsTest, UnknownRootIsRefused) {
   TlsFront front(identity_, server_.port(), true);
   const GetResult result = Get(absl::StrCat("localhost:", front.port));
   EXPECT_EQ(result.error.code, Code::kUnavailable);
-  EXPECT_NE(result.error.message.find("certificate"), std::string::npos) << result.error.message;
+  EXPECT_TRUE(absl::StrContains(result.error.message, "authority that is not trusted"))
+      << result.error.message;
+  EXPECT_TRUE(absl::StrContains(result.error.message, "momento.ca_file")) << result.error.message;
+}
+
+TEST_F(TlsTest, SystemRootsAreUsedWithoutACaFile) {
+  // OpenSSL's own way to say where the system's are (SSL_CTX_set_default_verify_paths(3)).
+  ::setenv("SSL_CERT_FILE", identity_.file.c_str(), 1);
+  ca_file_ = "";
+  TlsFront front(identity_, server_.port(), true);
+  EXPECT_TRUE(Get(absl::StrCat("localhost:", front.port)).hit);
+  ::unsetenv("SSL_CERT_FILE");
+}
+
+TEST_F(TlsTest, ACaFileIsInsteadOfTheSystemRoots) {
+  ::setenv("SSL_CERT_FILE", identity_.file.c_str(), 1);
+  const Identity other;
+  ca_file_ = other.file;
+  TlsFront front(identity_, server_.port(), true);
+  EXPECT_EQ(Get(absl::StrCat("localhost:", front.port)).error.code, Code::kUnavailable);
+  ::unsetenv("SSL_CERT_FILE");
+}
+
+TEST_F(TlsTest, ExpiredCertificateIsRefused) {
+  const Identity expired(-30);
+  ca_file_ = expired.file;
+  TlsFront front(expired, server_.port(), true);
+  const GetResult result = Get(absl::StrCat("localhost:", front.port));
+  EXPECT_EQ(result.error.code, Code::kUnavailable);
+  EXPECT_TRUE(absl::StrContains(result.error.message,
+                                "is not valid now (certificate has expired)"))
+      << result.error.message;
+}
+
+TEST_F(TlsTest, ServerWithoutTlsIsTold) {
+  const GetResult result = Get(absl::StrCat("localhost:", server_.port()));
+  EXPECT_EQ(result.error.code, Code::kUnavailable);
+  EXPECT_TRUE(absl::StrContains(result.error.message, "localhost does not answer in TLS"))
+      << result.error.message;
+}
+
+TEST_F(TlsTest, NamesAreToldToTheServerAndAddressesAreNot) {
+  TlsFront front(identity_, server_.port(), true);
+  Get(absl::StrCat("localhost:", front.port));
+  Get(absl::StrCat("127.0.0.1:", front.port));
+  EXPECT_EQ(front.server_names(), (std::vector<std::string>{"localhost", ""}));
 }
 
 TEST_F(TlsTest, ServerWithoutHttp2IsRefused) {
@@ -229,7 +303,7 @@ TEST_F(TlsTest, UnreadableRootsAreNamedAtStart) {
   momento.tls = config::Momento::Tls::kOn;
   momento.ca_file = "/does/not/exist.pem";
   auto backend =
-      Backend::Create(momento, &registry_, &log_, [](const char*) { return std::string(); });
+      Backend::Create(momento, {}, &clock_, &registries_.emplace_back(), &log_, [](const char*) { return std::string(); });
   ASSERT_FALSE(backend.ok());
   EXPECT_NE(backend.status().message().find("momento.ca_file"), absl::string_view::npos);
 }

@@ -28,10 +28,12 @@ TEST_F(Commands, SetIsPlainWhereTheOperatorSaysSo) {
 }
 
 TEST_F(Commands, SetThatMustTellItsTokenStaysOneCallInEitherMode) {
-  cache_.writes = config::Cache::Writes::kPlain;
   Request req = SetOf("k", "v");
   req.want = proto::memcache::kWantCas;
   EXPECT_THAT(CallsOf(req), ElementsAre("SetIfHash k"));
+  cache_.writes = config::Cache::Writes::kPlain;
+  service_.reset();
+  EXPECT_THAT(CallsOf(req), ElementsAre("Set k"));
 }
 
 TEST_F(Commands, EachEnvelopeIsWrittenAndRead) {

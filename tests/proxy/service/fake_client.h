@@ -1,6 +1,7 @@
 // A Momento in memory whose answers come when the test says so, in the order it says, or fail.
 //
-// A call takes effect when it is delivered, not when it is made: the freedom a real network has.
+// A call takes effect when it is delivered, or performed ahead of its answer, not when it is made: the
+// freedom a real network has.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -42,6 +43,7 @@ class FakeClient final : public Client {
   std::map<std::string, Item> items;
   std::map<std::string, Fault> faults;   // By name of the call.
   std::vector<std::string> calls;        // "Get k", in the order made.
+  std::vector<int64_t> waited_ms;        // Of each of them, before it was made.
   int flushes = 0;
   bool hide_ttl = false;                 // ItemGetTtl misses.
   int lose_races = 0;                    // So many conditional stores find another value.
@@ -50,9 +52,20 @@ class FakeClient final : public Client {
   // Performs and answers the call that is `index`th among the pending.
   void Deliver(size_t index = 0) {
     ASSERT_LT(index, pending_.size());
-    auto run = std::move(pending_[index]);
+    auto run = std::move(pending_[index].run);
+    delivering_ = pending_[index].origin;
     pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(index));
     run();
+  }
+  // Performs the call now; its answer takes its place among the pending and comes later.
+  void Perform(size_t index = 0) {
+    ASSERT_LT(index, pending_.size());
+    if (pending_[index].performed) return;
+    auto run = std::move(pending_[index].run);
+    holding_ = true;
+    run();
+    holding_ = false;
+    pending_[index] = {std::move(held_), true, pending_[index].origin};
   }
   std::vector<std::string> TakeCalls() { return std::exchange(calls, {}); }
   static std::string HashOf(absl::string_view stored) { return absl::StrCat("#", stored); }
@@ -64,7 +77,7 @@ class FakeClient final : public Client {
   // --- The client ---
   void Get(absl::string_view key, Callback<GetResult> done) override {
     Make("Get", key, [this, key = std::string(key), done = std::move(done)]() mutable {
-      done(Read("Get", key));
+      Tell(std::move(done), Read("Get", key));
     });
   }
   void GetBatch(absl::Span<const absl::string_view> keys,
@@ -82,7 +95,7 @@ class FakeClient final : public Client {
       } else {
         for (const std::string& key : own) results.push_back(Read("", key));
       }
-      done(std::move(results));
+      Tell(std::move(done), std::move(results));
     });
   }
   void GetWithHash(absl::string_view key, Callback<HashedGetResult> done) override {
@@ -93,12 +106,38 @@ class FakeClient final : public Client {
       result.hit = got.hit;
       result.value = std::move(got.value);
       if (result.hit) result.hash = HashOf(result.value);
-      done(std::move(result));
+      Tell(std::move(done), std::move(result));
     });
   }
   void Set(absl::string_view key, absl::string_view prefix, absl::string_view body,
            uint64_t ttl_ms, Callback<StoreResult> done) override {
     MakeStore("Set", key, prefix, body, ttl_ms, [](const Item*) { return true; }, std::move(done));
+  }
+  void SetBatch(absl::Span<const StoreItem> given,
+                Callback<std::vector<StoreResult>> done) override {
+    struct Own {
+      std::string key, value;
+      uint64_t ttl_ms;
+    };
+    std::vector<Own> own;
+    std::string named = absl::StrCat(given.size(), ":");
+    for (const StoreItem& item : given) {
+      EXPECT_GT(item.ttl_ms, 0u);
+      own.push_back({std::string(item.key), absl::StrCat(item.prefix, item.body), item.ttl_ms});
+      if (given.size() <= 8) absl::StrAppend(&named, " ", item.key);
+    }
+    Make("SetBatch", named, [this, own = std::move(own), done = std::move(done)]() mutable {
+      const std::optional<Fault> fault = TakeFault("SetBatch");
+      const size_t came = fault.has_value() ? static_cast<size_t>(fault->came) : own.size();
+      std::vector<StoreResult> results;
+      for (size_t i = 0; i < own.size(); ++i) {
+        if (i >= came && !fault->applied) break;
+        PutItem(own[i].key, own[i].value, own[i].ttl_ms);
+        if (i < came) results.emplace_back().stored = true;
+      }
+      if (fault.has_value()) results.emplace_back().error = ErrorOf(*fault);
+      Tell(std::move(done), std::move(results));
+    });
   }
   void SetIf(absl::string_view key, absl::string_view prefix, absl::string_view body,
              uint64_t ttl_ms, Condition condition, Callback<StoreResult> done) override {
@@ -130,7 +169,7 @@ class FakeClient final : public Client {
       const std::optional<Fault> fault = TakeFault("Delete");
       if (fault.has_value()) result.error = ErrorOf(*fault);
       if (!fault.has_value() || fault->applied) items.erase(key);
-      done(std::move(result));
+      Tell(std::move(done), std::move(result));
     });
   }
   void KeyExists(absl::string_view key, Callback<FoundResult> done) override {
@@ -141,7 +180,7 @@ class FakeClient final : public Client {
       } else {
         result.found = Find(key) != nullptr;
       }
-      done(std::move(result));
+      Tell(std::move(done), std::move(result));
     });
   }
   void UpdateTtl(absl::string_view key, uint64_t ttl_ms, Callback<FoundResult> done) override {
@@ -155,7 +194,7 @@ class FakeClient final : public Client {
         item->dies_ms = clock_->MonotonicMs() + static_cast<int64_t>(ttl_ms);
         result.found = true;
       }
-      done(std::move(result));
+      Tell(std::move(done), std::move(result));
     });
   }
   void ItemGetTtl(absl::string_view key, Callback<TtlResult> done) override {
@@ -167,7 +206,7 @@ class FakeClient final : public Client {
         result.found = true;
         result.ttl_ms = static_cast<uint64_t>(item->dies_ms - clock_->MonotonicMs());
       }
-      done(std::move(result));
+      Tell(std::move(done), std::move(result));
     });
   }
   void FlushCache(Callback<DoneResult> done) override {
@@ -179,19 +218,44 @@ class FakeClient final : public Client {
         items.clear();
         ++flushes;
       }
-      done(std::move(result));
+      Tell(std::move(done), std::move(result));
     });
   }
   void Ping(Callback<DoneResult> done) override {
-    Make("Ping", "", [done = std::move(done)]() mutable { done(DoneResult()); });
+    Make("Ping", "", [this, done = std::move(done)]() mutable { Tell(std::move(done), DoneResult()); });
   }
   void Flush() override {}
   int ready_connections() const override { return 1; }
 
  private:
   void Make(absl::string_view name, absl::string_view what, absl::AnyInvocable<void()> run) {
+    waited_ms.push_back(std::exchange(waited_ms_, 0));
+    const int64_t waited = waited_ms.back();
     calls.push_back(what.empty() ? std::string(name) : absl::StrCat(name, " ", what));
-    pending_.push_back(std::move(run));
+    const bool data = name != "FlushCache" && name != "Ping";
+    pending_.push_back({std::move(run), false, {clock_->MonotonicNs(), waited, data}});
+  }
+
+  template <class Result>
+  void Tell(Callback<Result> done, Result result) {
+    if (!holding_) return End(std::move(done), std::move(result));
+    held_ = [this, done = std::move(done), result = std::move(result)]() mutable {
+      End(std::move(done), std::move(result));
+    };
+  }
+  template <class Result>
+  void End(Callback<Result> done, Result result) {
+    if (observer_ != nullptr && delivering_.data_plane) {
+      observer_->OnCallEnded(HowOf(result), clock_->MonotonicNs() - delivering_.made_ns,
+                             delivering_.waited_ms);
+    }
+    done(std::move(result));
+  }
+  template <class Result>
+  static Error HowOf(const Result& result) { return result.error; }
+  template <class One>
+  static Error HowOf(const std::vector<One>& results) {
+    return results.empty() ? Error() : results.back().error;
   }
 
   template <class Condition>
@@ -208,14 +272,17 @@ class FakeClient final : public Client {
            if (!fault.has_value() || fault->applied) {
              result.stored = condition(Find(key));
              if (result.stored) {
-               items[key] = Item{value, clock_->MonotonicMs() + static_cast<int64_t>(ttl_ms)};
+               PutItem(key, value, ttl_ms);
                if (name == "SetIfHash") result.hash = HashOf(value);
              }
            }
-           done(std::move(result));
+           Tell(std::move(done), std::move(result));
          });
   }
 
+  void PutItem(const std::string& key, const std::string& value, uint64_t ttl_ms) {
+    items[key] = Item{value, clock_->MonotonicMs() + static_cast<int64_t>(ttl_ms)};
+  }
   GetResult Read(const std::string& name, const std::string& key) {
     GetResult result;
     if (const std::optional<Fault> fault = TakeFault(name)) {
@@ -251,7 +318,20 @@ class FakeClient final : public Client {
   }
 
   const core::Clock* clock_;
-  std::deque<absl::AnyInvocable<void()>> pending_;
+  struct Origin {
+    int64_t made_ns = 0;
+    int64_t waited_ms = 0;
+    bool data_plane = false;
+  };
+  struct Pending {
+    absl::AnyInvocable<void()> run;
+    bool performed;
+    Origin origin;
+  };
+  Origin delivering_;
+  std::deque<Pending> pending_;
+  bool holding_ = false;
+  absl::AnyInvocable<void()> held_;
 };
 
 }  // namespace proxy::momento

@@ -163,7 +163,7 @@ class ServiceTest : public testing::Test {
   ProxyService& service() {
     if (service_ == nullptr) {
       service_ = std::make_unique<ProxyService>(
-          &client_, cache_, server_, &loop_, &shared_, [](absl::string_view argument) {
+          backend_, cache_, server_, &loop_, &shared_, [](absl::string_view argument) {
             Response rsp(argument == "reset" ? Status::kReset : Status::kStats);
             rsp.stats.emplace_back("pid", "1");
             return rsp;
@@ -235,7 +235,7 @@ class ServiceTest : public testing::Test {
     return it == client_.items.end() ? "(none)" : it->second.value;
   }
   static uint64_t TokenOf(absl::string_view stored) {
-    return translate::CasToken(momento::FakeClient::HashOf(stored));
+    return translate::CasToken(stored);
   }
   Metrics& metrics() { return shared_.metrics; }
   void ExpectLookupsAddUp() {
@@ -250,6 +250,7 @@ class ServiceTest : public testing::Test {
   core::Registry registry_;
   CacheShared shared_{&registry_};
   momento::FakeClient client_{&clock_};
+  momento::Client* backend_ = &client_;  // What the service calls: `client_`, or what is before it.
   TestSink sink_;
   size_t expected_in_flight_ = 0;
   std::unique_ptr<ProxyService> service_;

@@ -108,8 +108,7 @@ class Model {
     if (it == items_.end()) return 1;
     const auto prefix = translate::Wrap(config::Cache::Envelope::kTransparent, it->second.flags,
                                         it->second.value, 0);
-    return translate::CasToken(
-        momento::FakeClient::HashOf(absl::StrCat(prefix.view(), it->second.value)));
+    return translate::CasToken(prefix.view(), it->second.value);
   }
 
  private:

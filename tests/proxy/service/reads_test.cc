@@ -103,10 +103,11 @@ TEST_F(Reads, ByConnectionEachHasItsOwnBatch) {
   EXPECT_THAT(client_.calls, UnorderedElementsAre("GetBatch 2: a c", "GetBatch 2: b d"));
 }
 
-TEST_F(Reads, WithoutBatchesEveryKeyIsItsOwnCallAtOnce) {
+TEST_F(Reads, WithoutBatchesEveryKeyIsItsOwnCall) {
   cache_.batch = Batch::kOff;
   Put("b", "2");
   const uint64_t got = Send(GetOf({"a", "b"}));
+  service().EndTurn();
   EXPECT_EQ(client_.pending(), 2u);
   Settle();
   EXPECT_THAT(client_.calls, ElementsAre("Get a", "Get b"));

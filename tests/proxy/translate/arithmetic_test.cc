@@ -61,5 +61,17 @@ TEST(Arithmetic, RefusesWhatMemcachedCallsNonNumeric) {
   }
 }
 
+TEST(Arithmetic, LooksAtNoItemThatMemcachedHasInPieces) {
+  EXPECT_FALSE(MayBeCounter(1, 0, 0));
+  EXPECT_TRUE(MayBeCounter(1, 1, 0));
+  // Probed on memcached 1.6.18.
+  EXPECT_TRUE(MayBeCounter(1, 524'228, 0));
+  EXPECT_FALSE(MayBeCounter(1, 524'229, 0));
+  EXPECT_TRUE(MayBeCounter(1, 524'224, 7));
+  EXPECT_FALSE(MayBeCounter(1, 524'225, 7));
+  EXPECT_TRUE(MayBeCounter(50, 524'179, 0));
+  EXPECT_FALSE(MayBeCounter(50, 524'180, 0));
+}
+
 }  // namespace
 }  // namespace proto::memcache

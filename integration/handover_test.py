@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""A new process takes over from a running one, under load, and no client notices."""
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import BIN, Client, Product, eventually, free_port, main  # noqa: E402
+from knobs import local, metrics, port_of, sets, shows  # noqa: E402
+
+TAKEOVERS = 4
+
+
+class Line:
+    """Processes of one product that follow each other on the same ports."""
+
+    def __init__(self, name, folder, *settings):
+        self.name = name
+        self.port = free_port()
+        self.unix = os.path.join(folder, "data.sock")
+        self.socket = os.path.join(folder, "handover.sock")
+        self.pid_file = os.path.join(folder, "pid")
+        where = "cache[0]" if name == "momento_proxy" else "listen"
+        self.flags = sets((f"{where}.port={self.port}", f"{where}.unix_socket={self.unix}",
+                           f"server.handover_socket={self.socket}",
+                           f"server.pid_file={self.pid_file}", "server.workers=2",
+                           f"admin.port={free_port()}", f"admin.http_port={free_port()}",
+                           *settings))
+        self.running = None
+
+    def start(self):
+        """Another process; the one before must end by itself, with code 0."""
+        before, self.running = self.running, Product(self.name, *self.flags)
+        self.running.wait_log(r"admin: HTTP on")
+        if before is None:
+            eventually(lambda: os.path.exists(self.socket), what="a handover socket")
+            return
+        assert before.process.wait(30) == 0, before.log()
+        self.running.wait_log(r"handover: the process before is gone")
+        assert "drain_timeout passed" not in before.log()
+
+    def stop(self):
+        if self.running is not None:
+            with contextlib.suppress(AssertionError):
+                self.running.stop(seconds=10)
+
+
+@contextlib.contextmanager
+def line_of(name, *settings):
+    with tempfile.TemporaryDirectory() as folder:
+        line = Line(name, folder, *settings)
+        try:
+            line.start()
+            yield line
+        except BaseException:
+            sys.stderr.write(line.running.log()[-3000:])
+            raise
+        finally:
+            line.stop()
+
+
+class Load:
+    """Clients that count what goes wrong."""
+
+    def __init__(self):
+        self.stop = threading.Event()
+        self.wrong = []
+        self.done = {}
+        self.threads = []
+
+    def add(self, name, work):
+        def run():
+            try:
+                work(self)
+            except Exception as e:  # Of a thread: kept for the test to see.
+                self.wrong.append((name, repr(e)))
+        self.done[name] = 0
+        self.threads.append(threading.Thread(target=run))
+
+    def count(self, name):
+        self.done[name] += 1
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(30)
+
+    def progress(self):
+        """Returns when every client has got an answer since the call."""
+        before = dict(self.done)
+        eventually(lambda: self.wrong or all(self.done[n] > before[n] for n in before),
+                   seconds=30, what="progress of every client")
+        assert not self.wrong, self.wrong
+
+
+def unix_client(path):
+    client = Client.__new__(Client)
+    client.socket = socket.socket(socket.AF_UNIX)
+    client.socket.settimeout(10)
+    client.socket.connect(path)
+    client.heard = b""
+    return client
+
+
+def memcache_load(line, values_stay=True):
+    load = Load()
+
+    def steady(number, connect):
+        name = f"steady {number}"
+
+        def work(load):
+            client, key, n = connect(), b"steady%d" % number, 0
+            while not load.stop.is_set():
+                n += 1
+                value = b"%d" % n
+                assert client.set(key, value) == b"STORED"
+                got = client.get(key)
+                assert got == (0, value) or (not values_stay and got is None), (got, value)
+                load.count(name)
+        load.add(name, work)
+
+    def pipelined(load):
+        client, n = Client(line.port), 0
+        while not load.stop.is_set():
+            n += 1
+            big = b"x" * 20000
+            client.say(b"".join(b"set p%d 0 0 20000\r\n%s\r\nget p%d\r\n" % (i, big, i)
+                                for i in range(12)))
+            for i in range(12):
+                assert client.hear_line() == b"STORED"
+                first = client.hear_line()
+                if first != b"END":
+                    assert first == b"VALUE p%d 0 20000" % i, first
+                    assert client.hear_until(b"\r\nEND\r\n") == big + b"\r\nEND\r\n"
+                else:
+                    assert not values_stay
+            load.count("pipelined")
+
+    def in_pieces(load):
+        """Requests that are cut wherever a takeover may find them."""
+        client, n = Client(line.port), 0
+        while not load.stop.is_set():
+            n += 1
+            text = b"set piece 0 0 10\r\n0123456789\r\n"
+            at = n % len(text)
+            client.say(text[:at])
+            time.sleep(0.002)
+            client.say(text[at:])
+            assert client.hear_line() == b"STORED"
+            load.count("in pieces")
+
+    def reconnecting(load):
+        while not load.stop.is_set():
+            client = Client(line.port)
+            assert client.set(b"again", b"v") == b"STORED"
+            client.close()
+            load.count("reconnecting")
+
+    def silent(load):
+        """Says nothing for whole lives of processes."""
+        clients = [Client(line.port) for _ in range(20)]
+        load.count("silent")
+        while not load.stop.wait(0.02):
+            load.count("silent")
+        for client in clients:
+            assert client.set(b"silent", b"v") == b"STORED"
+
+    for number in range(3):
+        steady(number, lambda: Client(line.port))
+    steady(3, lambda: unix_client(line.unix))
+    load.add("pipelined", pipelined)
+    load.add("in pieces", in_pieces)
+    load.add("reconnecting", reconnecting)
+    load.add("silent", silent)
+    return load
+
+
+def take_over_under(load, line):
+    with load:
+        load.progress()
+        for _ in range(TAKEOVERS):
+            line.start()
+            load.progress()
+        assert int(open(line.pid_file).read()) == line.running.process.pid
+        inherited = sum(v for k, v in metrics(line.running).items()
+                        if k.startswith("core_net_connection_inherit_total"))
+        assert inherited >= 25, inherited
+    assert not load.wrong, load.wrong
+
+
+@shows(("momento_proxy",), "server.handover_socket")
+def test_momento_proxy_is_replaced_under_load():
+    with local() as backend, line_of(
+            "momento_proxy", f"momento.endpoint_override=127.0.0.1:{port_of(backend)}",
+            "cache[0].cache_name=c", "momento.startup_check=ping", "cache[0].near_size=4MB",
+            "cache[0].near_staleness=1h", "cache[0].deadline=20s") as line:
+        take_over_under(memcache_load(line), line)
+
+
+@shows(("segcache",), "server.handover_socket")
+def test_segcache_is_replaced_under_load_and_keeps_its_items():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder, line_of(
+            "segcache", f"seg.restart_file={folder}/cache", "seg.heap_size=16MB") as line:
+        client = Client(line.port)
+        assert client.set(b"kept", b"value") == b"STORED"
+        take_over_under(memcache_load(line), line)
+        assert client.get(b"kept") == (0, b"value")
+
+
+@shows(("pingserver",), "server.handover_socket")
+def test_pingserver_is_replaced_under_load():
+    with line_of("pingserver") as line:
+        load = Load()
+
+        def steady(load):
+            client = Client(line.port)
+            while not load.stop.is_set():
+                assert client.ask(b"PING") == b"PONG"
+                load.count("steady")
+
+        def reconnecting(load):
+            while not load.stop.is_set():
+                client = Client(line.port)
+                assert client.ask(b"PING") == b"PONG"
+                client.close()
+                load.count("reconnecting")
+
+        def silent(load):
+            clients = [Client(line.port) for _ in range(30)]
+            while not load.stop.wait(0.02):
+                load.count("silent")
+            assert all(client.ask(b"PING") == b"PONG" for client in clients)
+        load.add("steady", steady)
+        load.add("reconnecting", reconnecting)
+        load.add("silent", silent)
+        take_over_under(load, line)
+
+
+def test_a_next_process_that_fails_changes_nothing():
+    with line_of("pingserver") as line:
+        client = Client(line.port)
+        for _ in range(3):
+            # The port of the operator is somebody else's.
+            with socket.create_server(("127.0.0.1", 0)) as taken:
+                bad = Product("pingserver", *line.flags, "--set",
+                              f"admin.port={taken.getsockname()[1]}")
+                assert bad.process.wait(30) == 69, bad.log()
+        assert client.ask(b"PING") == b"PONG"
+        assert Client(line.port).ask(b"PING") == b"PONG"
+        assert line.running.process.poll() is None
+        line.start()
+        assert client.ask(b"PING") == b"PONG"
+
+
+def test_nobody_else_may_take_over():
+    with line_of("pingserver") as line:
+        assert os.stat(line.socket).st_mode & 0o777 == 0o600
+
+
+def test_a_socket_of_a_process_that_died_is_no_hindrance():
+    with line_of("pingserver") as line:
+        line.running.process.kill()
+        line.running.process.wait()
+        assert os.path.exists(line.socket)
+        line.running = None
+        line.start()
+        assert Client(line.port).ask(b"PING") == b"PONG"
+        assert line.running.stop() == 0
+        assert not os.path.exists(line.socket) and not os.path.exists(line.pid_file)
+
+
+def test_listening_sockets_of_a_service_manager_are_used():
+    """As systemd passes them (sd_listen_fds(3)): the queue outlives the process."""
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        port = passed.getsockname()[1]
+        first = passed.fileno()
+
+        def start():
+            code = (f"import os; os.dup2({first}, 3, inheritable=True);"
+                    "os.environ['LISTEN_PID'] = str(os.getpid()); os.environ['LISTEN_FDS'] = '1';"
+                    "import sys; os.execv(sys.argv[1], sys.argv[1:])")
+            return subprocess.Popen(
+                [sys.executable, "-c", code, os.path.join(BIN, "pingserver"),
+                 *sets((f"listen.port={port}", "admin.enabled=false", "admin.http_enabled=false"))],
+                pass_fds=[first], stderr=subprocess.DEVNULL)
+        process = start()
+        try:
+            assert Client(port, timeout=30).ask(b"PING") == b"PONG"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            waiting = Client(port)  # Nobody accepts, and nobody refuses.
+            waiting.say(b"PING\r\n")
+            process = start()
+            assert waiting.hear_line() == b"PONG"
+        finally:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main(globals())

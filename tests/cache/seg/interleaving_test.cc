@@ -1,0 +1,182 @@
+// Two operations in each other's way, in an order that the test decides: the second runs from
+// within the callback of the first, when that has looked and not yet written. What random threads
+// meet once in a million runs happens here every time.
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/cache/seg/engine.h"
+
+namespace seg {
+namespace {
+
+using Interleaving = EngineTest;
+
+// Runs `work` on another thread and waits for it: it has other pins and another shard of writers.
+template <class Work>
+void Elsewhere(Work work) {
+  std::thread thread(work);
+  thread.join();
+}
+
+TEST_F(Interleaving, TokenToldDuringATouchThatMovesTheItemStaysGood) {
+  Open(1 << 20, 64 << 10);
+  Set("key", "value", 10'000);
+  uint64_t told = 0;
+  // Longer than the segment lives, so the item is carried elsewhere.
+  EXPECT_EQ(Touch("key", 90'000'000, [&] { told = cache_->Get("key", Token::kTold).cas(); }),
+            StoreResult::kStored);
+  const ItemRef found = cache_->Peek("key");
+  EXPECT_EQ(found.cas(), told);
+  EXPECT_EQ(found.ttl_ms(), 90'000'000);
+  EXPECT_EQ(cache_->GetStats().items, 1u);
+}
+
+// It must not be said to be touched and be gone, nor come back after others have missed it.
+TEST_F(Interleaving, ItemThatDiesDuringATouchIsNotFound) {
+  Open(1 << 20, 64 << 10, config::Seg::Eviction::kNone);
+  Set("key", "value", 10'000);
+  clock_.AdvanceMs(9'999);
+  EXPECT_EQ(Touch("key", 50'000,
+                  [&] {
+                    clock_.AdvanceMs(1);
+                    Elsewhere([&] { cache_->Tick(); });
+                    EXPECT_FALSE(Has("key"));
+                  }),
+            StoreResult::kNotStored);
+  EXPECT_FALSE(Has("key"));
+  EXPECT_EQ(cache_->GetStats().items, 0u);
+}
+
+TEST_F(Interleaving, FlushDuringATouchForgetsTheItem) {
+  for (const int64_t ttl_ms : {int64_t{5'000}, int64_t{90'000'000}}) {  // In place, and elsewhere.
+    Open(1 << 20, 64 << 10);
+    Set("key", "value", 10'000);
+    Touch("key", ttl_ms, [&] { cache_->Flush(); });
+    EXPECT_FALSE(Has("key")) << ttl_ms;
+    Set("key", "new");  // In its turn, not forgotten.
+    EXPECT_EQ(Get("key"), "new");
+    cache_->Tick();
+    EXPECT_EQ(cache_->GetStats().items, 1u);
+  }
+}
+
+TEST_F(Interleaving, FlushDuringAStoreForgetsWhatWasLookedAt) {
+  Open(1 << 20, 64 << 10);
+  Set("key", "1");
+  Update update;
+  EXPECT_EQ(cache_->Apply(
+                "key",
+                [&](const ItemRef& found, Update* u) {
+                  cache_->Flush();
+                  u->action = Update::Action::kStore;
+                  u->value = absl::StrCat(found.value(), "1");
+                },
+                &update),
+            StoreResult::kStored);
+  EXPECT_FALSE(Has("key"));
+  EXPECT_EQ(cache_->GetStats().items, 0u);
+}
+
+// A Set takes no writer's lock. What was decided about the item before it must not stand.
+TEST_F(Interleaving, SetDuringAnApplyIsNotLost) {
+  using enum Update::Action;
+  struct Case {
+    const char* name;
+    bool there;  // An item, before.
+    Update::Action action;
+    int64_t ttl_ms;  // Of a touch: in place, or elsewhere.
+    const char* left;
+    int64_t left_ms;
+  };
+  for (const Case& c : {Case{"append", true, kStore, kNever, "set,1", kNever},
+                        Case{"add", false, kStore, kNever, "set,1", kNever},
+                        Case{"delete", true, kDelete, kNever, "(none)", 0},
+                        Case{"touch", true, kTouch, 5'000, "set", 5'000},
+                        Case{"touch elsewhere", true, kTouch, 90'000'000, "set", 90'000'000}}) {
+    SCOPED_TRACE(c.name);
+    Open(1 << 20, 64 << 10);
+    if (c.there) Set("key", "old", 10'000);
+    Update update;
+    update.flags = 7;
+    std::vector<std::string> seen;
+    const StoreResult result = cache_->Apply(
+        "key",
+        [&](const ItemRef& found, Update* u) {
+          EXPECT_EQ(u->flags, 7u);
+          EXPECT_EQ(u->action, kKeep);
+          EXPECT_EQ(u->value, "");
+          seen.push_back(found.found() ? std::string(found.value()) : "(none)");
+          if (seen.size() == 1) Elsewhere([&] { Set("key", "set", 10'000); });
+          u->action = c.action;
+          u->flags = 1;
+          u->ttl_ms = c.ttl_ms;
+          u->value = absl::StrCat(seen.back(), ",1");
+        },
+        &update);
+    EXPECT_EQ(result, StoreResult::kStored);
+    EXPECT_EQ(seen, (std::vector<std::string>{c.there ? "old" : "(none)", "set"}));
+    EXPECT_EQ(Get("key"), c.left);
+    if (c.left_ms != 0) {
+      EXPECT_EQ(cache_->Peek("key").ttl_ms(), c.left_ms);
+    }
+    EXPECT_EQ(cache_->GetStats().items, c.left_ms != 0 ? 1u : 0u);
+  }
+}
+
+// What is not there because its time is over, and was replaced since, is there.
+TEST_F(Interleaving, SetDuringAnApplyThatFoundNothingAlive) {
+  Open(1 << 20, 64 << 10);
+  Set("key", "old", 1'000);
+  clock_.AdvanceMs(1'000);
+  int asked = 0;
+  Update update;
+  cache_->Apply(
+      "key",
+      [&](const ItemRef& found, Update* u) {
+        if (++asked == 1) Elsewhere([&] { Set("key", "set"); });
+        if (found.found()) return;
+        u->action = Update::Action::kStore;
+        u->value = "added";
+      },
+      &update);
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(Get("key"), "set");
+}
+
+// The clock of a writer that was held up is behind.
+TEST_F(Interleaving, ClockThatStepsBackMovesNoDeadline) {
+  Open(64 * 4096, 4096, config::Seg::Eviction::kS3Fifo);
+  clock_.AdvanceMs(-5'000);  // Before the engine was made.
+  ASSERT_EQ(Set("early", "v", 1), StoreResult::kStored);
+  ASSERT_EQ(Set("short", "v", 2'000), StoreResult::kStored);
+  EXPECT_EQ(cache_->Peek("early").ttl_ms(), 1);
+  clock_.AdvanceMs(5'000);
+  EXPECT_TRUE(Has("early"));  // Time stood still for the engine meanwhile.
+  clock_.AdvanceMs(1);
+  EXPECT_FALSE(Has("early"));
+  EXPECT_TRUE(Has("short"));
+  clock_.AdvanceMs(1'999);
+  EXPECT_FALSE(Has("short"));
+  // Back again, by more than items have left; they are read, moved and dropped at odd times.
+  for (int i = 0; i < 3'000; ++i) {
+    const std::string key = absl::StrCat("key", i % 700);
+    ASSERT_EQ(Set(key, std::string(300, 'v'), 1 + i % 5'000), StoreResult::kStored);
+    cache_->Get(absl::StrCat("key", i * 7 % 700));
+    Touch(absl::StrCat("key", i * 11 % 700), 1 + i % 9'000);
+    clock_.AdvanceMs(i % 5 == 0 ? -900 : 200);
+    if (i % 50 == 0) cache_->Tick();
+  }
+  for (int i = 0; i < 700; ++i) {
+    const ItemRef found = cache_->Peek(absl::StrCat("key", i));
+    if (!found.found()) continue;
+    ASSERT_GT(found.ttl_ms(), 0);
+    ASSERT_LE(found.ttl_ms(), 3'000 * 900);  // No life is made of a difference below 0.
+  }
+  clock_.AdvanceMs(3'000 * 900);
+  cache_->Tick();
+  EXPECT_EQ(cache_->GetStats().items, 0u);
+}
+
+}  // namespace
+}  // namespace seg

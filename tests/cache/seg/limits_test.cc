@@ -1,0 +1,164 @@
+// The ends of every range: keys and values of each size, segments full to the last byte, the smallest
+// and the largest segments and tables.
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "cache/seg/item.h"
+#include "cache/seg/plan.h"
+#include "tests/cache/seg/engine.h"
+
+namespace seg {
+namespace {
+
+using enum config::Seg::Eviction;
+using LimitsTest = EngineTest;
+
+TEST_F(LimitsTest, KeysOfEverySizeWithValuesOfEverySize) {
+  Open(1 << 20, 4096, kNone);
+  for (size_t key_bytes = 1; key_bytes <= kKeyBytesMax; ++key_bytes) {
+    std::string key(key_bytes, 'k');
+    key.back() = static_cast<char>(key_bytes);
+    const size_t most = cache_->item_bytes_max() - key_bytes;
+    for (const size_t value_bytes : {size_t{0}, size_t{1}, key_bytes, most - 1, most}) {
+      const std::string value(value_bytes, static_cast<char>(key_bytes + value_bytes));
+      ASSERT_EQ(Set(key, value), StoreResult::kStored) << key_bytes << " " << value_bytes;
+      ASSERT_EQ(Get(key), value);
+    }
+    ASSERT_EQ(Set(key, std::string(most + 1, 'x')), StoreResult::kTooLarge);
+    ASSERT_TRUE(cache_->Delete(key));
+  }
+  EXPECT_EQ(cache_->GetStats().items, 0u);
+}
+
+TEST_F(LimitsTest, SegmentIsFullToTheLastByte) {
+  Open(4 * 4096, 4096, kNone);
+  // 9 bytes, a key of 2 and a value of 21 make 32: 128 of them fill a segment exactly.
+  ASSERT_EQ(Item::BytesFor(2, 21, false, false), 32u);
+  int stored = 0;
+  while (Set(std::string{static_cast<char>('0' + stored / 100), static_cast<char>(stored % 100)},
+             std::string(21, 'v')) == StoreResult::kStored) {
+    ++stored;
+  }
+  EXPECT_EQ(stored, 4 * 128);
+  for (int i = 0; i < stored; ++i) {
+    EXPECT_EQ(Get(std::string{static_cast<char>('0' + i / 100), static_cast<char>(i % 100)}),
+              std::string(21, 'v'));
+  }
+}
+
+// The largest item of all, with flags and, when it is touched, a carried token.
+TEST_F(LimitsTest, LargestItemsOfTheLargestSegments) {
+  Open(3 * kSegmentBytesMax, kSegmentBytesMax, kS3Fifo);
+  const size_t most = cache_->item_bytes_max() - 3;
+  std::string value(most, 'v');
+  for (int i = 0; i < 5; ++i) {
+    const std::string key = absl::StrCat("ke", i);
+    value[most / 2] = static_cast<char>(i);
+    uint64_t cas = 0;
+    ASSERT_EQ(cache_->Set(key, value, 7, 1'000'000, &cas), StoreResult::kStored);
+    ASSERT_EQ(Touch(key, kNever), StoreResult::kStored);
+    const ItemRef found = cache_->Get(key);
+    ASSERT_TRUE(found.found());
+    EXPECT_TRUE(found.value() == value);
+    EXPECT_EQ(found.flags(), 7u);
+    EXPECT_EQ(found.cas(), cas);
+    EXPECT_EQ(found.ttl_ms(), kNever);
+  }
+  // The ends of a segment, by small items: offsets up to the last.
+  for (int i = 0; i < 200'000; ++i) {
+    ASSERT_EQ(Set(absl::StrCat("small", i), "v"), StoreResult::kStored);
+    ASSERT_EQ(Get(absl::StrCat("small", i)), "v");
+  }
+}
+
+TEST_F(LimitsTest, TablesOfEverySizeFindEverything) {
+  for (uint32_t power = 1; power <= 12; ++power) {
+    config::Seg options;
+    options.heap_size = 1 << 20;
+    options.segment_size = 16 << 10;
+    options.hash_power = power;
+    options.eviction = kNone;
+    Open(options);
+    for (int i = 0; i < 800; ++i) Set(absl::StrCat("key", i), absl::StrCat("value", i));
+    for (int i = 0; i < 800; i += 3) EXPECT_TRUE(cache_->Delete(absl::StrCat("key", i)));
+    for (int i = 0; i < 800; ++i) {
+      ASSERT_EQ(Get(absl::StrCat("key", i)), i % 3 == 0 ? "(none)" : absl::StrCat("value", i));
+    }
+  }
+}
+
+// Chains as long as the heap allows: the smallest items, in one bucket.
+TEST_F(LimitsTest, OneBucketHoldsAsManyItemsAsTheHeap) {
+  config::Seg options;
+  options.heap_size = 64 << 10;
+  options.segment_size = 4096;
+  options.hash_power = 1;
+  options.eviction = kNone;
+  Open(options);
+  int stored = 0;
+  const auto key = [](int i) {
+    return std::string{static_cast<char>(i % 256), static_cast<char>(1 + i / 256)};
+  };
+  while (Set(key(stored), "") == StoreResult::kStored) ++stored;
+  EXPECT_EQ(stored, 4096);  // Of 16 bytes.
+  for (int i = 0; i < stored; i += 97) EXPECT_EQ(Get(key(i)), "");
+  for (int i = 0; i < stored; ++i) ASSERT_TRUE(cache_->Delete(key(i)));
+  EXPECT_EQ(cache_->GetStats().items, 0u);
+}
+
+TEST_F(LimitsTest, TokensAreNeverGivenTwice) {
+  Open(4 * 4096, 4096, kS3Fifo);
+  std::mt19937 rng(1);
+  std::vector<uint64_t> tokens;
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string key = absl::StrCat("key", rng() % 5);
+    uint64_t cas = 0;
+    ASSERT_EQ(cache_->Set(key, std::string(rng() % 300, 'v'), 0, 1 + i % 10'000, &cas),
+              StoreResult::kStored);
+    ASSERT_NE(cas, 0u);
+    tokens.push_back(cas);
+    if (i % 3 == 0) Touch(key, 1 + static_cast<int64_t>(rng() % 90'000'000));
+    const ItemRef found = cache_->Get(key);
+    ASSERT_TRUE(!found.found() || found.cas() == cas);
+    if (i % 1'000 == 0) cache_->Flush();
+  }
+  std::sort(tokens.begin(), tokens.end());
+  EXPECT_EQ(std::adjacent_find(tokens.begin(), tokens.end()), tokens.end());
+}
+
+TEST(PlanTest, SaysTheLeastThatWouldDo) {
+  config::Seg options;
+  options.segment_size = 1 << 20;
+  for (const uint64_t heap : {uint64_t{1} << 10, uint64_t{1} << 20, (uint64_t{2} << 20) - 1}) {
+    options.heap_size = heap;
+    const auto plan = PlanFor(options, {});
+    EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(plan.status().message().find(absl::StrCat(uint64_t{2} << 20)),
+              absl::string_view::npos)
+        << plan.status();
+  }
+  options.heap_size = uint64_t{2} << 20;
+  EXPECT_TRUE(PlanFor(options, {}).ok());
+}
+
+TEST(PlanTest, SizesSegmentsFromTheHeap) {
+  config::Seg options;
+  for (uint64_t heap = 256 << 10; heap <= uint64_t{1} << 40; heap *= 2) {
+    options.heap_size = heap;
+    const auto plan = PlanFor(options, {});
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->heap.segment_bytes % kItemAlign, 0u);
+    EXPECT_LE(uint64_t{plan->heap.segments} * plan->heap.segment_bytes, heap);
+    EXPECT_GT(uint64_t{plan->heap.segments + 1} * plan->heap.segment_bytes, heap);
+    EXPECT_GE(plan->heap.segments, 32u);
+    EXPECT_LE(plan->heap.segments, kSegmentsMax);
+    // One item takes a quarter of the heap at most, and no more than a slot and a value can say.
+    EXPECT_LE(plan->heap.span_max, plan->heap.segments / 4);
+    EXPECT_LE(plan->heap.span_max * plan->heap.segment_bytes, kSegmentBytesMax);
+    EXPECT_GE(plan->items_max, heap / 16);
+  }
+}
+
+}  // namespace
+}  // namespace seg

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Resident memory of a full segcache beside what it was asked to take (seg.memory, -m).
+
+    tools/bench_memory.py [--bin build/release/bin] [--memory 16 64 256 1024] [--values 50 200 10240]
+
+Each run is a process of its own that is filled twice over with values of one size under keys of ten
+bytes. Prints what was asked, what is resident (VmRSS of /proc/PID/status), and the items it holds.
+"""
+import argparse
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+
+BATCH_BYTES = 4 << 20
+
+
+def fill(port, size, total):
+    """Sets `total` bytes of values; returns curr_items."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        body = b" 0 0 %d noreply\r\n" % size + b"x" * size + b"\r\n"
+        batch = max(BATCH_BYTES // (size + 24), 1)
+        for base in range(0, total // (size + 24), batch):
+            client.sendall(b"".join(b"set %010d%s" % (i, body) for i in range(base, base + batch)))
+        client.sendall(b"stats\r\n")
+        told = b""
+        while not told.endswith(b"END\r\n"):
+            told += client.recv(65536)
+    return int(re.search(rb"STAT curr_items (\d+)", told).group(1))
+
+
+def run(binary, megabytes, size, extra):
+    with tempfile.NamedTemporaryFile() as log:
+        server = subprocess.Popen([os.path.join(binary, "segcache"), "-p", "0", "-m", str(megabytes),
+                                   "--set", "admin.port=0", "--set", "admin.http_port=0", *extra],
+                                  stderr=log)
+        try:
+            port = None
+            while port is None:
+                found = re.search(r"memcache on \S+:(\d+)", open(log.name).read())
+                if server.poll() is not None:
+                    sys.exit(open(log.name).read())
+                port = found and int(found.group(1))
+            items = fill(port, size, 2 * megabytes << 20)
+            status = open(f"/proc/{server.pid}/status").read()
+            return items, int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) / 1024
+        finally:
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bin", default="build/release/bin")
+    parser.add_argument("--memory", type=int, nargs="+", default=[16, 64, 256, 1024])
+    parser.add_argument("--values", type=int, nargs="+", default=[50, 200, 10240])
+    parser.add_argument("--set", action="append", default=[], help="a knob, as for segcache")
+    args = parser.parse_args()
+    extra = [word for one in args.set for word in ("--set", one)]
+    print("| MB asked | value bytes | MB resident | of what was asked | items | bytes an item |")
+    print("|---|---|---|---|---|---|")
+    for megabytes in args.memory:
+        for size in args.values:
+            items, rss = run(args.bin, megabytes, size, extra)
+            print(f"| {megabytes} | {size} | {rss:.1f} | {100 * rss / megabytes:.1f} % | {items} | "
+                  f"{rss * (1 << 20) / items:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
