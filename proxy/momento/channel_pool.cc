@@ -239,7 +239,8 @@ void ChannelPool::OnClosed(H2Connection* connection, absl::string_view why) {
   } else {
     metrics_->connect_failures.Add();
     slot->failed = true;
-    slot->failures = std::max(slot->failures, 1);
+    // An outage's pauses begin anew, however often the connection was lost while there was a service.
+    slot->failures = news ? 1 : std::max(slot->failures, 1);
   }
   if (log_ != nullptr && ready_ == 0 && news) {
     log_->Warning("momento: %s: %s; trying again", places_.back()->headers.authority, why);

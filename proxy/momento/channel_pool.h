@@ -37,7 +37,8 @@ class ChannelPool final : private ConnectionOwner, private core::TurnEnd {
   static constexpr uint32_t kStreamsPerWrite = 32;
   // The delay before another attempt doubles from the first to the last, each +-20 %.
   static constexpr int64_t kBackoffFirstMs = 50;
-  static constexpr int64_t kBackoffLastMs = 5000;
+  // So much may also pass between the end of an outage and the first call.
+  static constexpr int64_t kBackoffLastMs = 2000;
   // The last one where the service can be reached, but takes away the only connection left: short of
   // the default deadline, so that calls find another one.
   static constexpr int64_t kBackoffLostMs = 500;

@@ -255,8 +255,8 @@ TEST_F(PoolTest, AttemptsToReconnectComeApartAndDoNotStop) {
     server.peers.back()->Close();
     for (int turn = 0; turn < 5; ++turn) loop.RunOnce(1);  // The loss arrives.
   }
-  ASSERT_GE(attempts_ms.size(), 10u);
-  ASSERT_LE(attempts_ms.size(), 15u);
+  ASSERT_GE(attempts_ms.size(), 16u);  // Six in 3.2 s, then one every 1.6 to 2.4 s.
+  ASSERT_LE(attempts_ms.size(), 24u);
   std::vector<int64_t> gaps;
   for (size_t i = 1; i < attempts_ms.size(); ++i) gaps.push_back(attempts_ms[i] - attempts_ms[i - 1]);
   for (size_t i = 1; i < 6; ++i) EXPECT_GT(gaps[i], gaps[i - 1]) << i;  // 50 ms doubled, +-20 %.
@@ -265,6 +265,46 @@ TEST_F(PoolTest, AttemptsToReconnectComeApartAndDoNotStop) {
   bool jittered = false;
   for (size_t i = gaps.size() - 3; i < gaps.size(); ++i) jittered |= gaps[i] != gaps[i - 1];
   EXPECT_TRUE(jittered);
+}
+
+TEST_F(PoolTest, AnOutageAfterManyLossesIsLeftAsQuicklyAsAnyOther) {
+  core::ManualClock clock;
+  core::EventLoop loop(&clock);
+  FakeServer server(&loop, {.on_request = {}});
+  momento_.endpoint_override = server.target();
+  cache_.cache_name = "c";
+  auto backend = Backend::Create(momento_, {}, &clock, &registry_, &log_,
+                                 [](const char*) { return std::string(); });
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  const std::unique_ptr<Client> client = (*backend)->NewClient(&loop, cache_, 1);
+  const auto pass = [&](int64_t most_ms, auto until) {
+    for (int64_t ms = 0; ms < most_ms; ++ms) {
+      if (until()) return true;
+      clock.AdvanceMs(1);
+      for (int turn = 0; turn < 3; ++turn) loop.RunOnce(0);
+    }
+    return until();
+  };
+  const auto settle = [&] {
+    for (int turn = 0; turn < 10; ++turn) loop.RunOnce(1);
+  };
+  const auto ready = [&] { return client->ready_connections() == 1; };
+  for (int losses = 0; losses < 10; ++losses) {
+    ASSERT_TRUE(pass(5000, ready)) << losses;
+    server.peers.back()->Close();
+    settle();
+  }
+  server.script.silent = true;  // Now it is down: three attempts fail.
+  for (int failures = 0; failures < 3; ++failures) {
+    const size_t before = server.peers.size();
+    ASSERT_TRUE(pass(5000, [&] { return server.peers.size() > before; }));
+    server.peers.back()->Close();
+    settle();
+  }
+  server.script.silent = false;
+  const int64_t up_ms = loop.now_ms();
+  EXPECT_TRUE(pass(5000, ready));
+  EXPECT_LE(loop.now_ms() - up_ms, 200 * 12 / 10 + 20);  // 50, 100, 200 ms: those of a fresh outage.
 }
 
 }  // namespace
