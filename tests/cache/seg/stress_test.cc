@@ -328,7 +328,7 @@ TEST_F(StressTest, WhatWasMarkedLastHolds) {
       }
     }
   });
-  EXPECT_GT(moves, 1);
+  EXPECT_GT(moves, 0);
 }
 
 // A counter that was read before a flush must not be found, counted on, after it.
