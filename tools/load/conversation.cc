@@ -6,40 +6,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tools/load/spelling.h"
 
 namespace tools::load {
 namespace {
 
-constexpr size_t kNumberBytes = 20;  // The digits of 2^64.
 constexpr uint64_t kCounterStart = 1'000'000'000;  // Far enough from 0 for many a decr.
-
-char* Put(absl::string_view text, char* to) {
-  std::memcpy(to, text.data(), text.size());
-  return to + text.size();
-}
-
-char* PutNumber(uint64_t number, char* to) {
-  char digits[kNumberBytes];
-  char* at = digits + kNumberBytes;
-  do {
-    *--at = static_cast<char>('0' + number % 10);
-    number /= 10;
-  } while (number > 0);
-  return Put(absl::string_view(at, digits + kNumberBytes - at), to);
-}
-
-// Reads digits at *text and steps over them and one space. False if there are none.
-bool TakeNumber(absl::string_view* text, uint64_t* number) {
-  size_t i = 0;
-  *number = 0;
-  while (i < text->size() && (*text)[i] >= '0' && (*text)[i] <= '9') {
-    *number = *number * 10 + static_cast<uint64_t>((*text)[i++] - '0');
-  }
-  if (i == 0 || i > kNumberBytes) return false;
-  if (i < text->size() && (*text)[i] != ' ') return false;
-  text->remove_prefix(std::min(i + 1, text->size()));
-  return true;
-}
 
 std::string Excerpt(absl::string_view bytes) { return absl::CHexEscape(bytes.substr(0, 60)); }
 
@@ -84,13 +56,25 @@ void Conversation::Ask(Traffic* traffic, int64_t start_ns) {
   Step step = command.verb == Verb::kCas ? Step::kTokenRead : Step::kPlain;
   if (command.noreply) step = Step::kNoReply;
   pending_.Push({start_ns, which, step, command.keys});
-  if (IsRead(command.verb) || step == Step::kTokenRead) return AskRead(traffic, command);
+  if (IsRead(command.verb) || step == Step::kTokenRead) {
+    switch (traffic->options->dialect) {
+      case Dialect::kText: return AskRead(traffic, command);
+      case Dialect::kMeta: return AskReadMeta(traffic, command);
+      case Dialect::kBinary: return AskReadBinary(traffic, command);
+    }
+  }
   if (command.verb == Verb::kPing) {
     keys_.Push(0);  // One for every request.
     out_end_ = Put("PING\r\n", Room(6)) - out_.data();
     return;
   }
   AskWrite(traffic, command);
+}
+
+uint32_t Conversation::NextKey(Traffic* traffic) {
+  const auto key = static_cast<uint32_t>(traffic->order.Next(traffic->random));
+  keys_.Push(key);
+  return key;
 }
 
 void Conversation::AskRead(Traffic* traffic, const Command& command) {
@@ -103,19 +87,22 @@ void Conversation::AskRead(Traffic* traffic, const Command& command) {
     at = PutNumber(static_cast<uint64_t>(traffic->options->ttl.Pick(traffic->random)), at);
   }
   for (uint32_t i = 0; i < command.keys; ++i) {
-    const uint64_t key = traffic->order.Next(traffic->random);
-    keys_.Push(static_cast<uint32_t>(key));
     *at++ = ' ';
-    at = keys.Write(key, at);
+    at = keys.Write(NextKey(traffic), at);
   }
   at = Put("\r\n", at);
   out_end_ = at - out_.data();
 }
 
 void Conversation::AskWrite(Traffic* traffic, const Command& command) {
-  const auto key = static_cast<uint32_t>(traffic->order.Next(traffic->random));
-  keys_.Push(key);
-  if (IsStore(command.verb)) return WriteStore(traffic, command.verb, key, 0, command.noreply);
+  const uint32_t key = NextKey(traffic);
+  if (IsStore(command.verb)) {
+    switch (traffic->options->dialect) {
+      case Dialect::kText: return WriteStore(traffic, command.verb, key, 0, command.noreply);
+      case Dialect::kMeta: return WriteSetMeta(traffic, key);
+      case Dialect::kBinary: return WriteSetBinary(traffic, key);
+    }
+  }
   const bool counts = IsArithmetic(command.verb);
   const KeySpace& keys = counts ? traffic->options->counters : traffic->options->keys;
   char* at = Room(32 + kNumberBytes + keys.bytes_max());
@@ -198,10 +185,20 @@ bool Conversation::Hear(Traffic* traffic, absl::string_view bytes, int64_t now_n
   return !broken_;
 }
 
-// Takes a line and, after VALUE, its block. Returns the bytes used; 0 when more are needed.
+// Takes one piece of a reply. Returns the bytes used; 0 when more are needed.
 size_t Conversation::TakeOne(Traffic* traffic, absl::string_view in, int64_t now_ns) {
-  while (!pending_.empty() && pending_[0].step == Step::kNoReply) Finish(traffic, now_ns);
   needed_ = 0;
+  switch (traffic->options->dialect) {
+    case Dialect::kText: break;
+    case Dialect::kMeta: return TakeOneMeta(traffic, in, now_ns);
+    case Dialect::kBinary: return TakeOneBinary(traffic, in, now_ns);
+  }
+  return TakeOneText(traffic, in, now_ns);
+}
+
+// A line and, after VALUE, its block.
+size_t Conversation::TakeOneText(Traffic* traffic, absl::string_view in, int64_t now_ns) {
+  while (!pending_.empty() && pending_[0].step == Step::kNoReply) Finish(traffic, now_ns);
   const void* const newline = std::memchr(in.data(), '\n', in.size());
   if (newline == nullptr) return 0;
   const size_t length = static_cast<const char*>(newline) - in.data();
@@ -237,9 +234,21 @@ size_t Conversation::TakeValue(Traffic* traffic, absl::string_view line, absl::s
   }
   if (in[header + size] != '\r' || in[header + size + 1] != '\n') return Broken(traffic, line);
   if (!numbers.empty()) TakeNumber(&numbers, &token_);
-  if (++values_seen_ > pending_[0].keys) return Broken(traffic, line);
-  if (traffic->options->verify) CheckValue(traffic, key, flags, in.substr(header, size));
+  if (!TakeHit(traffic, key, flags, in.substr(header, size))) return Broken(traffic, line);
   return header + size + 2;
+}
+
+bool Conversation::TakeHit(Traffic* traffic, absl::string_view key, uint64_t flags,
+                           absl::string_view value) {
+  if (++values_seen_ > pending_[0].keys) return false;
+  if (!traffic->options->verify) return true;
+  char spelled[KeySpace::kBytesMax];
+  if (key.empty()) {
+    char* const end = traffic->options->keys.Write(keys_[0], spelled);
+    key = absl::string_view(spelled, end - spelled);
+  }
+  CheckValue(traffic, key, flags, value);
+  return true;
 }
 
 void Conversation::CheckValue(Traffic* traffic, absl::string_view key, uint64_t flags,

@@ -5,6 +5,9 @@
 // its last byte was heard. A cas is a gets and a cas, timed together. A request with noreply has no
 // time of its own: it is known to be executed when a later reply arrives, so a burst that would end
 // in one ends in a `version`.
+//
+// In the meta and binary dialects several keys are asked for quietly, and a no-op, which is answered,
+// ends them: one request here as in text.
 #pragma once
 
 #include <cstdint>
@@ -63,9 +66,21 @@ class Conversation {
   void AskRead(Traffic* traffic, const Command& command);
   void AskWrite(Traffic* traffic, const Command& command);
   void WriteStore(Traffic* traffic, Verb verb, uint32_t key, uint64_t token, bool noreply);
+  uint32_t NextKey(Traffic* traffic);
+  // conversation_meta.cc and conversation_binary.cc.
+  void AskReadMeta(Traffic* traffic, const Command& command);
+  void WriteSetMeta(Traffic* traffic, uint32_t key);
+  size_t TakeOneMeta(Traffic* traffic, absl::string_view in, int64_t now_ns);
+  void AskReadBinary(Traffic* traffic, const Command& command);
+  void WriteSetBinary(Traffic* traffic, uint32_t key);
+  size_t TakeOneBinary(Traffic* traffic, absl::string_view in, int64_t now_ns);
 
   size_t TakeOne(Traffic* traffic, absl::string_view in, int64_t now_ns);
+  size_t TakeOneText(Traffic* traffic, absl::string_view in, int64_t now_ns);
   size_t TakeValue(Traffic* traffic, absl::string_view line, absl::string_view in);
+  // Another value of the request at the front; false if it asked for no more. Without a key it is
+  // that of the one key.
+  bool TakeHit(Traffic* traffic, absl::string_view key, uint64_t flags, absl::string_view value);
   void CheckValue(Traffic* traffic, absl::string_view key, uint64_t flags,
                   absl::string_view value);
   void TakeEnd(Traffic* traffic, int64_t now_ns);

@@ -17,6 +17,7 @@ constexpr int kOpenDepth = 1024;
 
 // Flags whose text is read after CLI11 is done.
 struct Typed {
+  std::string dialect = "text";
   std::string mix = "get";
   std::string key_prefix = "key:";
   uint64_t keys = 10'000;
@@ -73,6 +74,10 @@ void DefineTraffic(CLI::App* app, Options* o, Typed* typed) {
   app->add_option("--mix", typed->mix,
                   "commands and weights, NAME[*KEYS][-noreply][:WEIGHT],...; get:90,set:10")
       ->group(group);
+  app->add_option("--dialect", typed->dialect,
+                  "text, meta or binary; the latter two with get, get*KEYS and set alone")
+      ->check(CLI::IsMember({"text", "meta", "binary"}))
+      ->group(group);
   app->add_option("--keys", typed->keys, "how many keys there are")->group(group);
   app->add_option("--key-order", o->key_order,
                   "uniform, zipf:ALPHA, sequential, or hot:KEYS:SHARE of the requests")
@@ -120,6 +125,14 @@ absl::Status Interpret(const Typed& typed, Options* o) {
   }
   const absl::StatusOr<KeyOrder> order = KeyOrder::Parse(o->key_order, typed.keys);
   if (!order.ok()) return Named("--key-order", order.status());
+  if (typed.dialect != "text") {
+    o->dialect = typed.dialect == "meta" ? Dialect::kMeta : Dialect::kBinary;
+    for (const Command& command : o->mix.commands()) {
+      if ((command.verb != Verb::kGet && command.verb != Verb::kSet) || command.noreply) {
+        return absl::OutOfRangeError(absl::StrCat("--mix: ", command.name(), " is spoken in text only"));
+      }
+    }
+  }
   const bool appends = o->mix.Has(
       [](Verb verb) { return verb == Verb::kAppend || verb == Verb::kPrepend; });
   if (appends && o->verify && o->value_bytes.min() < static_cast<int64_t>(Values::kHeaderBytes)) {
@@ -141,7 +154,7 @@ absl::Status Interpret(const Typed& typed, Options* o) {
 absl::StatusOr<CommandLine> ParseFlags(int argc, const char* const* argv) {
   CommandLine out;
   Typed typed;
-  CLI::App app("Puts memcached's text protocol under load and measures.", "load_gen");
+  CLI::App app("Puts memcached's protocols under load and measures.", "load_gen");
   DefineServer(&app, &out.options);
   DefineLoop(&app, &out.options, &typed);
   DefineTraffic(&app, &out.options, &typed);

@@ -11,6 +11,8 @@
 
 namespace tools::load {
 
+enum class Dialect : uint8_t { kText, kMeta, kBinary };
+
 struct Options {
   std::string host = "127.0.0.1";
   uint16_t port = 11211;
@@ -29,6 +31,7 @@ struct Options {
   bool verify = false;
   double timeout_seconds = 10;
 
+  Dialect dialect = Dialect::kText;
   Mix mix;
   KeySpace keys;
   KeySpace counters;      // What incr and decr work on.

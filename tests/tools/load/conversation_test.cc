@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -65,6 +66,19 @@ struct Talk {
   Conversation conversation;
 };
 
+// A binary packet; `code` is the status of a reply.
+std::string Packet(uint8_t magic, uint8_t opcode, const std::string& extras, const std::string& key,
+                   const std::string& value, uint16_t code = 0) {
+  std::string out(24, '\0');
+  out[0] = static_cast<char>(magic);
+  out[1] = static_cast<char>(opcode);
+  out[3] = static_cast<char>(key.size());
+  out[4] = static_cast<char>(extras.size());
+  out[7] = static_cast<char>(code);
+  out[11] = static_cast<char>(extras.size() + key.size() + value.size());
+  return out + extras + key + value;
+}
+
 TEST(Conversation, SpellsEveryCommand) {
   const auto asked = [](const char* mix) { return Talk(mix).Asked(); };
   EXPECT_EQ(asked("get*3"), "get k0 k1 k0\r\n");
@@ -82,6 +96,109 @@ TEST(Conversation, SpellsEveryCommand) {
     EXPECT_EQ(said.size(), verb.size() + 12 + 22);
     EXPECT_TRUE(absl::StartsWith(asked((verb + "-noreply").c_str()), verb + " k0 7 0 20 noreply\r\n"));
   }
+}
+
+TEST(Conversation, SpellsItsDialect) {
+  const auto asked = [](const char* mix, Dialect dialect) {
+    Talk talk(mix);
+    talk.options.dialect = dialect;
+    return talk.Asked();
+  };
+  EXPECT_EQ(asked("get", Dialect::kMeta), "mg k0 f v\r\n");
+  EXPECT_EQ(asked("get*2", Dialect::kMeta), "mg k0 f k v q\r\nmg k1 f k v q\r\nmn\r\n");
+  EXPECT_TRUE(absl::StartsWith(asked("set", Dialect::kMeta), "ms k0 20 T0 F7\r\n"));
+  EXPECT_EQ(asked("get", Dialect::kBinary), Packet(0x80, 0x00, "", "k0", ""));
+  EXPECT_EQ(asked("get*2", Dialect::kBinary),
+            Packet(0x80, 0x0d, "", "k0", "") + Packet(0x80, 0x0d, "", "k1", "") +
+                Packet(0x80, 0x0a, "", "", ""));
+  const std::string set = asked("set", Dialect::kBinary);
+  EXPECT_EQ(set, Packet(0x80, 0x01, std::string("\0\0\0\7\0\0\0\0", 8), "k0", set.substr(34)));
+}
+
+// Hits, misses and a failure in either other dialect, cut everywhere.
+TEST(Conversation, TakesRepliesOfItsDialectCutAnywhere) {
+  const std::string flags("\0\0\0\7", 4);
+  struct Case {
+    Dialect dialect;
+    const char* mix;
+    std::function<std::string(const Talk&)> replies;
+    uint64_t hits, misses, errors;
+  };
+  const Case cases[] = {
+      {Dialect::kMeta, "get",
+       [](const Talk& t) {
+         return absl::StrCat("VA 20 f7\r\n", t.Value("k0"), "\r\n", "EN\r\n", "SERVER_ERROR busy\r\n");
+       },
+       1, 1, 1},
+      {Dialect::kMeta, "get*2",
+       [](const Talk& t) {
+         return absl::StrCat("VA 20 f7 kk0\r\n", t.Value("k0"), "\r\n", "VA 20 f7 kk1\r\n",
+                             t.Value("k1"), "\r\n", "MN\r\n", "MN\r\n", "SERVER_ERROR busy\r\n",
+                             "VA 20 f7 kk1\r\n", t.Value("k1"), "\r\n", "MN\r\n");
+       },
+       3, 3, 1},
+      {Dialect::kMeta, "set",
+       [](const Talk&) { return std::string("HD\r\nHD\r\nSERVER_ERROR busy\r\n"); }, 0, 0, 1},
+      {Dialect::kBinary, "get",
+       [&](const Talk& t) {
+         return Packet(0x81, 0, flags, "", t.Value("k0")) + Packet(0x81, 0, "", "", "Not found", 1) +
+                Packet(0x81, 0, "", "", "Internal", 0x84);
+       },
+       1, 1, 1},
+      {Dialect::kBinary, "get*2",
+       [&](const Talk& t) {
+         return Packet(0x81, 0x0d, flags, "k0", t.Value("k0")) +
+                Packet(0x81, 0x0d, flags, "k1", t.Value("k1")) + Packet(0x81, 0x0a, "", "", "") +
+                Packet(0x81, 0x0a, "", "", "") + Packet(0x81, 0x0d, "", "", "Internal", 0x84) +
+                Packet(0x81, 0x0d, flags, "k1", t.Value("k1")) + Packet(0x81, 0x0a, "", "", "");
+       },
+       3, 3, 1},
+      {Dialect::kBinary, "set",
+       [&](const Talk&) {
+         return Packet(0x81, 1, "", "", "") + Packet(0x81, 1, "", "", "") +
+                Packet(0x81, 1, "", "", "Internal", 0x84);
+       },
+       0, 0, 1},
+  };
+  for (const Case& c : cases) {
+    const size_t size = c.replies(Talk(c.mix)).size();
+    for (size_t cut = 0; cut <= size; ++cut) {
+      Talk talk(c.mix);
+      talk.options.dialect = c.dialect;
+      talk.Asked(3);
+      const std::string whole = c.replies(talk);
+      ASSERT_TRUE(cut == 0 || talk.Hear(whole.substr(0, cut)));
+      ASSERT_TRUE(cut == size || talk.Hear(whole.substr(cut)));
+      EXPECT_EQ(talk.conversation.pending(), 0u);
+      EXPECT_EQ(talk.tally().requests.Value(), 3u);
+      EXPECT_EQ(talk.tally().hits.Value(), c.hits);
+      EXPECT_EQ(talk.tally().misses.Value(), c.misses);
+      EXPECT_EQ(talk.Faults(Fault::kServerError), c.errors);
+      EXPECT_EQ(talk.AllFaults(), c.errors) << talk.tally().first_fault;
+    }
+  }
+}
+
+TEST(Conversation, NoticesWhatIsNoReplyOfItsDialect) {
+  const std::string flags("\0\0\0\7", 4);
+  const auto heard = [](Dialect dialect, const char* mix, const std::string& bytes) {
+    Talk talk(mix);
+    talk.options.dialect = dialect;
+    talk.Asked();
+    return talk.Hear(bytes);
+  };
+  EXPECT_FALSE(heard(Dialect::kMeta, "get", "HD\r\n"));
+  EXPECT_FALSE(heard(Dialect::kMeta, "get", "VA 20\r\n"));
+  EXPECT_FALSE(heard(Dialect::kMeta, "get*2", "EN\r\n"));
+  EXPECT_FALSE(heard(Dialect::kMeta, "set", "STORED\r\n"));
+  EXPECT_FALSE(heard(Dialect::kBinary, "get", std::string(24, 'x')));
+  EXPECT_FALSE(heard(Dialect::kBinary, "get", Packet(0x81, 0, "", "", "no flags")));
+  EXPECT_FALSE(heard(Dialect::kBinary, "get*2", Packet(0x81, 0x0d, flags, "", "no key")));
+  Talk talk("get");
+  talk.options.dialect = Dialect::kMeta;
+  talk.Asked();
+  EXPECT_TRUE(talk.Hear("VA 3 f7\r\nbad\r\n"));
+  EXPECT_EQ(talk.Faults(Fault::kWrongValue), 1u);
 }
 
 // One stream of replies to many requests, whole, in two parts at every place, and byte by byte.

@@ -29,6 +29,17 @@ TEST(Options, DefaultsAreAClosedLoopOfGets) {
   EXPECT_EQ(o.keys.Spell(7), "key:0000000000000007");
 }
 
+TEST(Options, OtherDialectsGetAndSet) {
+  EXPECT_EQ(Parse("")->options.dialect, Dialect::kText);
+  EXPECT_EQ(Parse("--dialect meta --mix get:9,set:1")->options.dialect, Dialect::kMeta);
+  EXPECT_EQ(Parse("--dialect binary --mix get*32")->options.dialect, Dialect::kBinary);
+  EXPECT_FALSE(Parse("--dialect resp").ok());
+  for (const std::string mix : {"incr", "gets", "set-noreply"}) {
+    const auto refused = Parse("--dialect meta --mix " + mix);
+    EXPECT_TRUE(absl::StrContains(refused.status().message(), mix)) << refused.status();
+  }
+}
+
 TEST(Options, EveryFlagArrives) {
   const auto line = Parse(
       "--host h -p 1 --pid 5 -t 2 -c 8 -d 32 -r 1000 --arrivals even --duration 2.5 --warmup 1 "
