@@ -2,7 +2,7 @@
 """What segcache costs beside stock memcached, in one run.
 
     tools/bench_segcache.py [--bin build/release/bin] [--rounds 5] [--seconds 1] [--workers 1]
-                            [--parts cpu,tail,memory] [--segcache-flags "--set k=v ..."]
+                            [--parts cpu,tail,memory,dialects] [--segcache-flags "--set k=v ..."]
                             [--realtime]
 
 segcache, memcached as it comes, memcached -R 320 (which does not yield every 20 requests),
@@ -46,6 +46,9 @@ TAILS = [
      "90/10, 50 x 1"),
 ]
 LOAD_SHARE = 0.7
+# Other ways to say the same, over the same connections.
+DIALECTS = ("text", "meta", "binary")
+DIALECT_WORKLOADS = [row for row in WORKLOADS if "90/10" not in row[0]]
 
 
 def free_port():
@@ -184,6 +187,32 @@ def cpu_part(bench, args):
     return {key: statistics.median(values) for key, values in us.items()}
 
 
+def dialects_part(bench, args):
+    """CPU per request in every dialect, beside memcached's for the same."""
+    names = [name for name in bench.servers if name != "floor"]
+    us = {}
+    for _ in range(args.rounds):
+        for work, flags, per in DIALECT_WORKLOADS:
+            for dialect in DIALECTS:
+                for name in names:
+                    out = bench.load(bench.servers[name], [*flags, "--dialect", dialect],
+                                     args.seconds)
+                    us.setdefault((work, dialect, name), []).append(
+                        out["server_cpu_us_per_key" if per == "key" else "server_cpu_us"])
+    print(f"\nServer CPU by dialect, us per request (of the 32-key gets: per key), {args.workers} "
+          f"worker(s), medians of {args.rounds} rounds (least-most)\n")
+    print("| workload | dialect | " + " | ".join(names) + " | " +
+          " | ".join(f"segcache / {peer}" for peer in names[1:]) + " |")
+    print("|---" * (2 * len(names) + 1) + "|")
+    for work, _, _ in DIALECT_WORKLOADS:
+        for dialect in DIALECTS:
+            ours = us[work, dialect, names[0]]
+            cells = [spread(us[work, dialect, name]) for name in names]
+            cells += [f"{statistics.median(a / b for a, b in zip(ours, us[work, dialect, peer])):.2f}"
+                      for peer in names[1:]]
+            print(f"| {work} | {dialect} | " + " | ".join(cells) + " |")
+
+
 def ratio(us, work, peer):
     return statistics.median(a / b for a, b in zip(us[work, "segcache"], us[work, peer]))
 
@@ -252,8 +281,11 @@ def main():
         sys.exit("needs two CPUs")
     parts = args.parts.split(",")
     bench = Bench(args)
-    if "cpu" in parts or "tail" in parts:  # The tail's rate comes from the first.
+    if set(parts) & {"cpu", "tail", "dialects"}:
         bench.start_all()
+    if "dialects" in parts:
+        dialects_part(bench, args)
+    if "cpu" in parts or "tail" in parts:  # The tail's rate comes from the first.
         medians = cpu_part(bench, args)
         if "tail" in parts:
             tail_part(bench, args, medians)
