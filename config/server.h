@@ -105,6 +105,9 @@ struct Listener {
   // TLS and allow concern TCP: a unix socket has its permissions.
   Tls tls = {};
 
+  // Whether a client can connect at all; see IsRoutedTo() in validate.cc.
+  bool listens() const { return tcp || !unix_socket.empty(); }
+
   template <class V>
   void Visit(V& v) {
     v.Text("host", &host, "address to listen on; several, separated by commas, share the port");
