@@ -32,6 +32,7 @@
 #include "proxy/momento/backend.h"
 #include "proxy/momento/meter.h"
 #include "proxy/momento/metrics.h"
+#include "proxy/service/command_stats.h"
 #include "proxy/service/guard.h"
 #include "proxy/service/metrics.h"
 #include "proxy/service/near_cache.h"
@@ -124,7 +125,7 @@ class CacheFront {
     }
     for (const config::Route& route : cache_.routes) {
       log->Info("cache %s: keys that begin with %s are those of cache %s%s", cache_.cache_name,
-                route.prefix, route.cache, route.strip ? ", without that" : "");
+                route.prefix, route.cache, route.strip ? ", the prefix stripped" : "");
     }
   }
   void BeginDrain(const core::GiveConnection& give) {
@@ -423,26 +424,6 @@ proto::memcache::Response CacheFront::NearStats() const {
   return rsp;
 }
 
-// Adds what was done to one cache.
-void AddCommands(const proxy::Metrics& m, StatsCounters* c) {
-  c->cmd_set += m.store.Value();
-  c->cmd_flush += m.flush.Value();
-  c->store_too_large += m.store_too_large.Value();
-  c->get_hits += m.get_hit.Value();
-  c->get_misses += m.get_miss.Value();
-  c->delete_hits += m.delete_hit.Value();
-  c->delete_misses += m.delete_miss.Value();
-  c->incr_hits += m.incr_hit.Value();
-  c->incr_misses += m.incr_miss.Value();
-  c->decr_hits += m.decr_hit.Value();
-  c->decr_misses += m.decr_miss.Value();
-  c->cas_hits += m.cas_hit.Value();
-  c->cas_misses += m.cas_miss.Value();
-  c->cas_badval += m.cas_badval.Value();
-  c->touch_hits += m.touch_hit.Value();
-  c->touch_misses += m.touch_miss.Value();
-}
-
 StatsNumbers CacheFront::TotalNumbers() const {
   StatsNumbers n;
   cache::FillProcess(shared_.clock, shared_.started_ns, &n);
@@ -452,7 +433,7 @@ StatsNumbers CacheFront::TotalNumbers() const {
   n.max_connections = shared_.connections.max();
   n.kicks_idle = told().limits.idle_timeout > absl::ZeroDuration();
   cache::AddAuth(gate_.get(), &n);
-  for (const CacheFront* front : behind_) AddCommands(front->counts_.metrics, &n.counters);
+  for (const CacheFront* front : behind_) proxy::AddCommands(front->counts_.metrics, &n.counters);
   return n;
 }
 

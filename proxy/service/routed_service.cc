@@ -75,6 +75,7 @@ void RoutedService::TakeOne(Connection& connection, const Request& req, Reply re
   if (choice.strip == 0) return Give(connection, choice.cache, req, std::move(reply));
   static_cast<proto::memcache::RequestFields&>(part_) = req;
   part_.keys.assign(1, req.key().substr(choice.strip));
+  // Nothing else is answered with keys.
   if (req.op != Op::kGet) return Give(connection, choice.cache, part_, std::move(reply));
   choices_.assign(1, choice);
   Merge* merge = NewMerge(req, std::move(reply));
@@ -185,6 +186,10 @@ void RoutedService::Merge::Reset() {
 }
 
 void RoutedService::Merge::Deliver(core::SessionRef, uint64_t cache, Response&& rsp) {
+  if (places.size() == 1) {
+    MakeWhole(&rsp);
+    return End(std::move(rsp));
+  }
   if (!is_get) {
     if (rsp.status != Status::kOk) TakeFailure(cache, &rsp);
   } else if (rsp.status == Status::kValues) {
@@ -201,6 +206,11 @@ void RoutedService::Merge::Deliver(core::SessionRef, uint64_t cache, Response&& 
 void RoutedService::Merge::Abandon(core::SessionRef, uint64_t) {
   abandoned = true;
   Count();
+}
+
+void RoutedService::Merge::MakeWhole(Response* rsp) const {
+  for (Item& item : rsp->items) item.key = keys;
+  if (tells_misses && rsp->status == Status::kValues && rsp->items.empty()) rsp->text = keys;
 }
 
 void RoutedService::Merge::TakeFailure(size_t rank, Response* rsp) {
@@ -240,8 +250,13 @@ void RoutedService::Merge::TakeItems(size_t cache, Response* rsp) {
 
 void RoutedService::Merge::Count() {
   if (--due > 0) return;
-  if (!abandoned) std::move(*reply).Send(Answer());
-  service->merges_.Put(this);  // A reply that was not sent is abandoned with it.
+  if (!abandoned) return End(Answer());
+  service->merges_.Put(this);  // Its reply is abandoned with it.
+}
+
+void RoutedService::Merge::End(Response&& rsp) {
+  std::move(*reply).Send(std::move(rsp));
+  service->merges_.Put(this);
 }
 
 Response RoutedService::Merge::Answer() {
@@ -251,7 +266,6 @@ Response RoutedService::Merge::Answer() {
   for (Place& place : places) {
     if (place.hit) rsp.items.push_back(std::move(place.item));
   }
-  if (tells_misses && rsp.items.empty()) rsp.text = keys;
   return rsp;
 }
 

@@ -118,10 +118,13 @@ struct RoutedService::Merge final : public core::ReplySink<Response> {
   absl::string_view KeyOf(const Place& place) const {
     return absl::string_view(keys).substr(place.key_at, place.key_size);
   }
+  // The answer to the only key there is: as it came, but for the key.
+  void MakeWhole(Response* rsp) const;
   void TakeItems(size_t cache, Response* rsp);
   void TakeFailure(size_t rank, Response* rsp);
-  // One part fewer to wait for; the last one answers.
+  // One part fewer to wait for; the last one answers, and ends the merge.
   void Count();
+  void End(Response&& rsp);
   Response Answer();
 
   RoutedService* service = nullptr;

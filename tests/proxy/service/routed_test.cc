@@ -361,7 +361,7 @@ TEST_F(Routed, FlushAllIsOfEveryCacheThatAllowsIt) {
 }
 
 TEST_F(Routed, StatsAreOfTheListenerOrOfTheCacheThatIsNamed) {
-  const auto stats = [this](absl::string_view argument) {
+  const auto stats = [](absl::string_view argument) {
     Request req = KeyOf(Op::kStats, "");
     req.keys.clear();
     req.argument = argument;
