@@ -2,6 +2,8 @@
 #pragma once
 
 #include <array>
+#include <string>
+#include <vector>
 
 #include "config/attempts.h"
 #include "config/knob.h"
@@ -74,7 +76,31 @@ struct Momento {
   }
 };
 
-// One Momento cache behind one memcache listener.
+// A prefix is shorter than the longest key (memcached doc/protocol.txt, "Keys": 250 bytes).
+inline constexpr size_t kRoutePrefixMax = 249;
+
+// Keys of a listener that another cache has: those that begin with the prefix.
+struct Route {
+  std::string prefix;
+  std::string cache;
+  bool strip = false;
+
+  // What makes it the same route in two configurations.
+  const std::string& Name() const { return prefix; }
+
+  template <class V>
+  void Visit(V& v) {
+    v.Text("prefix", &prefix,
+           "keys that begin so are another cache's; of several prefixes the longest counts");
+    v.Text("cache", &cache, "the cache_name of the [[cache]] that has them");
+    v.Bool("strip", &strip,
+           "keep the prefix from that cache: its keys are what stands behind it, and clients see "
+           "whole keys all the same; a key that is the prefix alone is not routed then");
+  }
+};
+
+// One Momento cache behind one memcache listener. Without a listener (tcp off, no unix_socket) it is
+// reached by the routes of others alone.
 struct Cache : Listener, Attempts, Overload {
   enum class Envelope : uint8_t { kTransparent, kFlags4, kRaw, kNonce };
   static constexpr std::array<absl::string_view, 4> kEnvelopes = {"transparent", "flags4", "raw",
@@ -89,6 +115,8 @@ struct Cache : Listener, Attempts, Overload {
   static constexpr std::array<absl::string_view, 2> kDeleteReplies = {"exact", "fast"};
   enum class Batch : uint8_t { kOff, kConnection, kWorker };
   static constexpr std::array<absl::string_view, 3> kBatches = {"off", "connection", "worker"};
+  enum class NoRoute : uint8_t { kOwn, kError };
+  static constexpr std::array<absl::string_view, 2> kNoRoutes = {"own", "error"};
 
   // Kinds of call that may have a deadline of their own.
   enum class Kind : uint8_t { kRead, kWrite, kUpdate, kControl };
@@ -137,6 +165,8 @@ struct Cache : Listener, Attempts, Overload {
   absl::Duration near_negative = absl::ZeroDuration();
   uint64_t near_value_max = 16 * kKB;
   absl::Duration near_stale = absl::ZeroDuration();
+  NoRoute no_route = NoRoute::kOwn;
+  std::vector<Route> routes;
 
   template <class V>
   void Visit(V& v) {
@@ -189,6 +219,10 @@ struct Cache : Listener, Attempts, Overload {
                "while the backend fails, how long past near_staleness a copy may be answered from, "
                "if the life of its item is known and has not ended; 0s is never");
     Overload::Visit(v);
+    v.Choice("no_route", &no_route, kNoRoutes,
+             "whose keys are that no route of this listener has: this cache's own, or nobody's, "
+             "which is SERVER_ERROR");
+    v.List("route", &routes, "a key prefix that this listener hands on to another cache");
   }
 };
 

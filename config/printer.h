@@ -63,18 +63,26 @@ class Printer {
   }
   template <class S>
   void Section(absl::string_view name, S* section, absl::string_view) {
-    Header(absl::StrCat("[", name, "]"));
-    section->Visit(*this);
+    Header(absl::StrCat("[", prefix_, name, "]"));
+    Within(name, section);
   }
   template <class S>
   void List(absl::string_view name, std::vector<S>* list, absl::string_view) {
     for (S& item : *list) {
-      Header(absl::StrCat("[[", name, "]]"));
-      item.Visit(*this);
+      Header(absl::StrCat("[[", prefix_, name, "]]"));
+      Within(name, &item);
     }
   }
 
  private:
+  // Rows of tables within come last in a Visit(): TOML has no way back out of them.
+  template <class S>
+  void Within(absl::string_view name, S* section) {
+    const std::string outer = prefix_;
+    absl::StrAppend(&prefix_, name, ".");
+    section->Visit(*this);
+    prefix_ = outer;
+  }
   void Line(absl::string_view name, absl::string_view value) {
     absl::StrAppend(&out_, name, " = ", value, "\n");
   }
@@ -82,6 +90,7 @@ class Printer {
     absl::StrAppend(&out_, out_.empty() ? "" : "\n", header, "\n");
   }
 
+  std::string prefix_;  // "cache." inside of a [[cache]].
   std::string out_;
 };
 

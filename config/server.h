@@ -16,6 +16,8 @@ struct Server {
   uint32_t backlog = 1024;            // memcached's -b default.
   absl::Duration idle_timeout = absl::ZeroDuration();  // Zero: never, memcached's default.
   absl::Duration stall_timeout = absl::Minutes(5);  // Else output_max is lost to every dead reader.
+  // Zero: whoever asks for an end wants it now. A balancer that looks at /readyz needs its period.
+  absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(10);    // Below Kubernetes' 30 s grace period.
   uint32_t in_flight_max = 1024;                       // Unanswered requests a connection may have.
   uint64_t output_max = 4 * kMB;      // Unsent reply bytes at which a connection stops being read.
@@ -34,6 +36,9 @@ struct Server {
                Live("close a connection that is silent this long; 0s means never"));
     v.Duration("stall_timeout", &stall_timeout, absl::ZeroDuration(), absl::Hours(24 * 365),
                Live("close a connection whose peer takes no reply bytes this long; 0s means never"));
+    v.Duration("drain_delay", &drain_delay, absl::ZeroDuration(), absl::Hours(1),
+               Live("how long SIGTERM goes on accepting and answering, /readyz already false, before "
+                    "the drain begins; a handover does not wait for it"));
     v.Duration("drain_timeout", &drain_timeout, absl::ZeroDuration(), absl::Hours(1),
                Live("how long SIGTERM waits for requests in flight before closing anyway"));
     v.Size("output_max", &output_max, 16 * kKB, kGB,
@@ -99,6 +104,9 @@ struct Listener {
   std::vector<std::string> allow = {};  // Empty: everybody.
   // TLS and allow concern TCP: a unix socket has its permissions.
   Tls tls = {};
+
+  // Whether a client can connect at all; see IsRoutedTo() in validate.cc.
+  bool listens() const { return tcp || !unix_socket.empty(); }
 
   template <class V>
   void Visit(V& v) {

@@ -8,11 +8,13 @@
 #include <cstring>
 #include <set>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "config/cidr.h"
 #include "config/memory_limit.h"
+#include "config/names.h"
 #include "config/units.h"
 
 namespace config {
@@ -63,9 +65,9 @@ class Listeners {
  public:
   explicit Listeners(Checks* checks) : checks_(checks) {}
 
-  // `path` is the section; `host_key` and `port_key` its two keys.
+  // `path` is the section; `host_key` and `port_key` its two keys. `hint` ends a complaint.
   void Add(const std::string& path, absl::string_view host_key, absl::string_view host,
-           absl::string_view port_key, uint16_t port) {
+           absl::string_view port_key, uint16_t port, absl::string_view hint = "") {
     const std::string host_path = absl::StrCat(path, ".", host_key);
     const std::string port_path = absl::StrCat(path, ".", port_key);
     checks_->Expect(!host.empty() && host.find_first_of(" \t\r\n") == std::string::npos, host_path,
@@ -73,18 +75,20 @@ class Listeners {
     if (port == 0) return;  // Each gets a free one of its own.
     for (const Taken& taken : taken_) {
       checks_->Expect(!Clash(taken, host, port), port_path,
-                      absl::StrCat(host, ":", port, " is already taken by ", taken.path));
+                      absl::StrCat(host, ":", port, " is already taken by ", taken.path, hint));
     }
     taken_.push_back({port_path, std::string(host), port});
   }
 
-  void Add(const std::string& path, const Listener& listen) {
+  // `routed`: others hand requests on to what listens there, so that it need not.
+  void Add(const std::string& path, const Listener& listen, bool routed = false) {
     if (listen.tcp) {
       for (const absl::string_view host : absl::StrSplit(listen.host, ',')) {
-        Add(path, "host", host, "port", listen.port);
+        Add(path, "host", host, "port", listen.port,
+            routed ? "; to be reached by routes alone it takes tcp = false" : "");
       }
     } else {
-      checks_->Expect(!listen.unix_socket.empty(), path + ".tcp",
+      checks_->Expect(listen.listens() || routed, path + ".tcp",
                       "there is no unix_socket to listen on instead");
     }
     checks_->Expect(ModeOf(listen.unix_mask).has_value(), path + ".unix_mask",
@@ -228,6 +232,76 @@ void CheckOverload(const Cache& cache, const std::string& path, Checks* checks) 
   check("bytes_per_second", cache.bytes_per_second, kOperationBytes, "the 1KB of an operation");
 }
 
+// Whether keys of another cache's listener are handed on to `cache`.
+bool IsRoutedTo(const MomentoProxy& proxy, const Cache& cache) {
+  return std::any_of(proxy.caches.begin(), proxy.caches.end(), [&](const Cache& from) {
+    return &from != &cache &&
+           std::any_of(from.routes.begin(), from.routes.end(),
+                       [&](const Route& route) { return route.cache == cache.cache_name; });
+  });
+}
+
+void CheckPrefix(const std::string& prefix, const std::string& path, Checks* checks) {
+  checks->Expect(!prefix.empty(), path,
+                 "empty, and every key begins so; what has no route is the matter of no_route");
+  checks->Expect(prefix.size() <= kRoutePrefixMax, path,
+                 absl::StrCat("of ", prefix.size(), " bytes; expected ", kRoutePrefixMax,
+                              " at most, so that a key can be longer"));
+  const bool is_of_a_key = std::none_of(prefix.begin(), prefix.end(), [](char c) {
+    return static_cast<unsigned char>(c) <= ' ' || c == '\x7f';
+  });
+  checks->Expect(is_of_a_key, path,
+                 absl::StrCat("\"", absl::CEscape(prefix),
+                              "\" has a space or a control character, which no key has"));
+}
+
+// Two keys of one listener must not be one item: what a route strips for, no other leads to.
+void CheckStrips(const std::vector<Route>& routes, size_t at, const std::string& section,
+                 Checks* checks) {
+  for (size_t j = 0; j < at; ++j) {
+    const bool apart = routes[j].cache != routes[at].cache || (!routes[j].strip && !routes[at].strip);
+    checks->Expect(apart, absl::StrCat(section, ".route[", at, "].cache"),
+                   absl::StrCat("route[", j, "] leads to \"", routes[at].cache,
+                                "\" too, and with a prefix stripped two keys would be one item"));
+  }
+}
+
+void CheckRoute(const MomentoProxy& proxy, const Cache& cache, size_t at,
+                const std::string& section, Checks* checks) {
+  const Route& route = cache.routes[at];
+  const std::string path = absl::StrCat(section, ".route[", at, "]");
+  CheckPrefix(route.prefix, path + ".prefix", checks);
+  for (size_t j = 0; j < at; ++j) {
+    checks->Expect(cache.routes[j].prefix != route.prefix, path + ".prefix",
+                   absl::StrCat("\"", route.prefix, "\" is already that of route[", j, "]"));
+  }
+  std::vector<std::string> names;
+  for (const Cache& one : proxy.caches) names.push_back(one.cache_name);
+  const bool known = std::find(names.begin(), names.end(), route.cache) != names.end();
+  const std::string near = known ? "" : Nearest(route.cache, names, {});
+  checks->Expect(known, path + ".cache",
+                 absl::StrCat("no [[cache]] has the cache_name \"", route.cache, "\"",
+                              near.empty() ? "" : absl::StrCat("; did you mean \"", near, "\"?")));
+  // Where keys without a route are refused, the cache's own keys need one like those of others.
+  checks->Expect(route.cache != cache.cache_name || cache.no_route == Cache::NoRoute::kError,
+                 path + ".cache",
+                 absl::StrCat("\"", route.cache,
+                              "\" is this listener's own, which keys without a route go to anyway"));
+  CheckStrips(cache.routes, at, section, checks);
+}
+
+void CheckRoutes(const MomentoProxy& proxy, const Cache& cache, const std::string& path,
+                 Checks* checks) {
+  checks->Expect(cache.no_route == Cache::NoRoute::kOwn || !cache.routes.empty(),
+                 path + ".no_route", "error, and there is no route: every key would be refused");
+  checks->Expect(cache.listens() || cache.routes.empty(), path + ".route",
+                 "tcp is off and there is no unix_socket, so nothing comes here to be routed");
+  checks->Expect(cache.listens() || cache.auth_file.empty(), path + ".auth_file",
+                 "tcp is off and there is no unix_socket, so nobody logs in here; logins are the "
+                 "matter of the listeners that route to it");
+  for (size_t i = 0; i < cache.routes.size(); ++i) CheckRoute(proxy, cache, i, path, checks);
+}
+
 void CheckCache(const Cache& cache, const std::string& path, Checks* checks) {
   checks->Expect(!cache.cache_name.empty(), path + ".cache_name",
                  "required, the name of a Momento cache");
@@ -256,7 +330,7 @@ absl::Status Validate(const MomentoProxy& proxy, const Places& places) {
                   absl::StrCat("near caches of ", SpellSize(near_bytes),
                                " in all are more than the memory this process may have (",
                                SpellSize(memory_bytes), ")"));
-    listeners.Add(path, proxy.caches[i]);
+    listeners.Add(path, proxy.caches[i], IsRoutedTo(proxy, proxy.caches[i]));
     // Each would count under the same name, and not know of the other's writes: neither the order
     // of commands on a key nor what a near cache promises would hold across the two.
     for (size_t j = 0; j < i; ++j) {
@@ -265,6 +339,9 @@ absl::Status Validate(const MomentoProxy& proxy, const Places& places) {
                                  "]; to be reached in more ways it takes several addresses in host, "
                                  "and a unix_socket"));
     }
+  }
+  for (size_t i = 0; i < proxy.caches.size(); ++i) {
+    CheckRoutes(proxy, proxy.caches[i], absl::StrCat("cache[", i, "]"), &checks);
   }
   CheckTls(proxy.server.tls, "server", &checks);
   AddAdmin(proxy.admin, &listeners);

@@ -15,6 +15,7 @@ import handover_test  # noqa: E402,F401  Shows its knob; run_all.sh runs it by i
 import klog_test  # noqa: E402,F401  Shows its knobs; run_all.sh runs it by itself.
 import tls_test  # noqa: E402,F401  Shows its knobs; run_all.sh runs it by itself.
 import overload_test  # noqa: E402,F401  Likewise.
+import routes_test  # noqa: E402,F401  Likewise.
 
 
 def test_every_knob_is_shown_and_no_other():

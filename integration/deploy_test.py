@@ -435,7 +435,7 @@ def config_is_the_sample(objects):
 
 
 def grace_exceeds_drain(objects):
-    drain = seconds(config_value("drain_timeout"))
+    drain = seconds(config_value("drain_delay")) + seconds(config_value("drain_timeout"))
     assert pod(objects)["terminationGracePeriodSeconds"] > drain
 
 
@@ -610,7 +610,8 @@ def unit_start_and_stop(text):
     assert unit_values(text, "Type") == ["notify"]
     assert unit_values(text, "KillSignal") == ["SIGTERM"]
     [stop] = unit_values(text, "TimeoutStopSec")
-    assert float(stop) > seconds(config_value("drain_timeout")), f"{stop} cuts the drain short"
+    drain = seconds(config_value("drain_delay")) + seconds(config_value("drain_timeout"))
+    assert float(stop) > drain, f"{stop} cuts the drain short"
     assert unit_values(text, "Restart") == ["on-failure"]
     [final] = unit_values(text, "RestartPreventExitStatus")
     assert {"64", "66", "77", "78"} <= set(final.split()), final

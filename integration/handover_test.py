@@ -308,5 +308,30 @@ def test_listening_sockets_of_a_service_manager_are_used():
             process.wait()
 
 
+def test_a_takeover_does_not_wait_for_the_drain_delay():
+    """Nor when the one before was told to go first, and is serving on."""
+    for name in ("momento_proxy", "segcache", "pingserver"):
+        with contextlib.ExitStack() as stack:
+            settings = ["server.drain_delay=1h"]
+            if name == "momento_proxy":
+                backend = stack.enter_context(local())
+                settings += [f"momento.endpoint_override=127.0.0.1:{port_of(backend)}",
+                             "cache[0].cache_name=c"]
+            line = stack.enter_context(line_of(name, *settings))
+            client = Client(line.port)
+            line.start()
+            line.running.process.send_signal(signal.SIGTERM)
+            line.running.wait_log("serving on for 1h")
+            line.start()
+            ask, answer = ((b"PING", b"PONG") if name == "pingserver" else
+                           (b"get k", b"END"))
+            assert client.ask(ask) == answer
+            # As many as follow: this one is in nobody's way.
+            line.running.process.send_signal(signal.SIGTERM)
+            line.running.wait_log("serving on for 1h")
+            line.running.process.send_signal(signal.SIGTERM)
+            assert line.running.process.wait(15) == 0
+
+
 if __name__ == "__main__":
     main(globals())

@@ -11,7 +11,7 @@ import threading
 import time
 
 from harness import BIN, Client, eventually, free_port, product, wait_port
-from knobs import (ALL, FRONTS, MEMCACHES, client_of, metrics, pause, port_of, ready, sets, shows,
+from knobs import (ALL, FRONTS, MEMCACHES, client_of, metrics, page, pause, port_of, ready, sets, shows,
                    started, threads_of, total)
 
 LISTEN = {"momento_proxy": "cache[0]", "segcache": "listen", "pingserver": "listen",
@@ -112,6 +112,32 @@ def test_peers_that_take_no_replies_are_closed():
             eventually(lambda: total(running, "core_net_connection_stall_close_total") == 1,
                        what=f"{name} closes a peer that reads nothing")
 
+
+@shows(FRONTS, "server.drain_delay")
+def test_drain_delay_serves_on_before_the_drain():
+    for name in FRONTS:
+        with started(name, "server.drain_delay=1500ms") as running:
+            old = client_of(running)
+            eventually(lambda: page(running, "/readyz")[0] == 200, what=f"{name} ready")
+            began = time.monotonic()
+            running.process.send_signal(signal.SIGTERM)
+            eventually(lambda: page(running, "/readyz") == (503, "draining\n"),
+                       what=f"{name} not ready")
+            assert "draining for" not in running.log()
+            for client in (old, client_of(running)):
+                client.say(ASK[name])
+                assert client.hear_line(), name
+            assert running.process.wait(15) == 0
+            assert time.monotonic() - began >= 1.5, name
+            assert old.hear_end() == b""
+            assert "drained" in running.log()
+        # One more signal ends the delay as well as the drain.
+        with started(name, "server.drain_delay=1h") as running:
+            eventually(lambda: page(running, "/readyz")[0] == 200, what=f"{name} ready")
+            running.process.send_signal(signal.SIGTERM)
+            running.wait_log("serving on for 1h")
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(15) == 0
 
 
 @shows(FRONTS, "server.drain_timeout")

@@ -194,6 +194,31 @@ def test_a_burst_fails_at_the_quota_or_waits_before_it():
         assert client.get(b"k0") == (0, b"v")
 
 
+def test_retries_are_within_the_limit():
+    """Of a service that fails no more is asked than the limit says."""
+    rate, gets = 50, 100
+    fault = ("local.fault_error_percent=100", "local.fault_rpcs=get")
+    helpers = ("cache[0].retry_attempts=5", "cache[0].retry_budget_percent=100",
+               "cache[0].batch=off", "cache[0].breaker=false", "cache[0].deadline=10s")
+    for limit in (rate, 0):
+        with local(*fault) as backend, proxy_to(
+                port_of(backend), f"cache[0].operations_per_second={limit}", *helpers) as front:
+            client = client_of(front)
+            began = time.monotonic()
+            client.say(b"".join(b"get k%d\r\n" % i for i in range(gets)))
+            for _ in range(gets):
+                assert client.hear_line() == b"END"
+            took = time.monotonic() - began
+            asked = total(backend, "cache_local_calls_total", 'rpc="get"')
+            not_made = total(front, "proxy_momento_retry_limited_total")
+            print(f"     {gets} gets, limit {limit}: {asked:.0f} calls in {took:.2f} s")
+            if limit == 0:
+                assert asked >= 2 * gets and not_made == 0
+            else:
+                # A tenth of a second's burst, and what rounding makes of it.
+                assert gets <= asked <= rate * (took + 0.1) + 2 and not_made > 0
+
+
 @shows(PROXY, "cache[].bytes_per_second")
 def test_bytes_per_second_makes_values_wait():
     def seconds(limit):

@@ -27,6 +27,7 @@ parts=(
   "$python integration/klog_test.py $bin"
   "$python integration/near_test.py $bin"
   "$python integration/overload_test.py $bin"
+  "$python integration/routes_test.py $bin"
   "$python integration/reload_test.py $bin"
   "$python integration/handover_test.py $bin"
   "$python integration/load_test.py $bin"

@@ -215,7 +215,9 @@ def test_described_metrics_are_those_on_the_page():
         assert code == 0, err
         described = {line.split("  ")[0]: line.split("  ")[1] for line in out.splitlines()}
         assert all(len(line.split("  ", 2)) == 3 for line in out.splitlines())
-        everything_on = ("cache[0].near_size=256KB",) if name == "momento_proxy" else ()
+        everything_on = ("cache[0].near_size=256KB", "cache[0].no_route=error",
+                         "cache[0].route[0].prefix=k", "cache[0].route[0].cache=default-cache"
+                         ) if name == "momento_proxy" else ()
         if name in ("momento_proxy", "segcache"):
             everything_on += (f"server.auth_file={users.name}",)
         with started(name, *everything_on) as running:

@@ -4,9 +4,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <deque>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "cache/seg/metrics.h"
 #include "cache/service/server_numbers.h"
@@ -14,6 +18,7 @@
 #include "config/products.h"
 #include "config/units.h"
 #include "core/auth/gate.h"
+#include "core/base/check.h"
 #include "core/base/status.h"
 #include "core/log/klog_metrics.h"
 #include "core/net/server.h"
@@ -27,10 +32,13 @@
 #include "proxy/momento/backend.h"
 #include "proxy/momento/meter.h"
 #include "proxy/momento/metrics.h"
+#include "proxy/service/command_stats.h"
 #include "proxy/service/guard.h"
 #include "proxy/service/metrics.h"
 #include "proxy/service/near_cache.h"
 #include "proxy/service/overload_stats.h"
+#include "proxy/service/route_table.h"
+#include "proxy/service/routed_service.h"
 #include "proxy/service/service.h"
 #ifdef MP_GRPC
 #include "cache/local/server.h"
@@ -38,8 +46,12 @@
 
 namespace {
 
-using Service = proto::memcache::WithKlog<proxy::ProxyService>;
-using MemcacheServer = core::Server<proto::memcache::Codec, Service>;
+// A listener of one cache, and one that routes. Two types, so that the first pays nothing for what the
+// second does.
+using PlainService = proto::memcache::WithKlog<proxy::ProxyService>;
+using PlainServer = core::Server<proto::memcache::Codec, PlainService>;
+using RoutedService = proto::memcache::WithKlog<proxy::RoutedService>;
+using RoutedServer = core::Server<proto::memcache::Codec, RoutedService>;
 using proto::memcache::StatsCounters;
 using proto::memcache::StatsNumbers;
 
@@ -63,21 +75,65 @@ struct Shared {
   core::CommandLog* klog;  // Null: off.
 };
 
-// One [[cache]]: a listener, and on every worker a client of Momento and a service over it.
+// One [[cache]]: a listener, unless it is reached by the routes of others alone, and on every worker a
+// client of Momento and a service over it.
 class CacheFront {
  public:
-  // `limits`: those of [server], no wider than the service's for this cache.
+  // `limits`: those of [server], no wider than the service's for this cache. `item_bytes_max`: what the
+  // listener lets in, for whichever cache it is.
   static absl::StatusOr<std::unique_ptr<CacheFront>> Open(const Shared& shared,
                                                           const config::Cache& cache,
-                                                          const config::ProxyServer& limits) {
+                                                          const config::ProxyServer& limits,
+                                                          uint64_t item_bytes_max) {
     std::unique_ptr<CacheFront> front(new CacheFront(shared, cache, limits));
-    RETURN_IF_ERROR(front->MakeGate());
     RETURN_IF_ERROR(front->MakeNear());
-    RETURN_IF_ERROR(front->Listen());
+    if (!cache.listens()) {
+      front->ServeRoutesAlone();
+    } else {
+      RETURN_IF_ERROR(front->MakeGate());
+      RETURN_IF_ERROR(front->Listen(item_bytes_max));
+    }
+    front->JoinHandover();
     return front;
   }
 
-  MemcacheServer& server() { return *server_; }
+  // Tells a listener that routes where to. `front_of` finds another cache by its name. Workers not
+  // running.
+  void Lead(absl::FunctionRef<CacheFront*(const std::string& cache_name)> front_of) {
+    if (!table_.has_value()) return;
+    behind_.clear();
+    for (const std::string& name : table_->caches()) behind_.push_back(front_of(name));
+    for (size_t worker = 0; worker < routed_services_.size(); ++worker) {
+      std::vector<proxy::ProxyService*> services;
+      for (CacheFront* front : behind_) services.push_back(front->services_[worker]);
+      routed_services_[worker]->Lead(std::move(services));
+    }
+  }
+  // Drops what is under way. Of all fronts before the first is destroyed: the answers of one may be
+  // awaited by another. Workers stopped.
+  void Forsake() {
+    for (proxy::ProxyService* service : services_) service->Forsake();
+  }
+
+  void LogPlace() const {
+    core::Log* const log = shared_.process.log();
+    if (where_.empty()) {
+      log->Info("cache %s is reached by routes, %d workers", cache_.cache_name, shared_.pool.size());
+    } else {
+      log->Info("memcache on %s for cache %s, %d workers", where_, cache_.cache_name,
+                shared_.pool.size());
+    }
+    for (const config::Route& route : cache_.routes) {
+      log->Info("cache %s: keys that begin with %s are those of cache %s%s", cache_.cache_name,
+                route.prefix, route.cache, route.strip ? ", the prefix stripped" : "");
+    }
+  }
+  void BeginDrain(const core::GiveConnection& give) {
+    WithServer([&](auto& server) { server.BeginDrain(give); });
+  }
+  void ReloadTls() {
+    WithServer([](auto& server) { (void)server.ReloadTls(); });  // It logs what comes of it.
+  }
   // Goes on with what is live in all of these. Main thread, workers running.
   void Retune(const config::Cache& cache, const config::ProxyServer& limits,
               const config::MomentoProxy& all) {
@@ -87,15 +143,23 @@ class CacheFront {
     }
     if (near_ != nullptr) near_->Retune(cache);
     guard_.Retune(cache);
-    server_->Retune(limits, [cache, sample = all.klog.sample](Service& service) {
-      service.set_sample(sample);
-      service.within().Retune(cache);
+    WithServer([&](auto& server) {
+      server.Retune(limits, [sample = all.klog.sample](auto& service) { service.set_sample(sample); });
     });
+    for (size_t i = 0; i < services_.size(); ++i) {
+      shared_.pool.worker(static_cast<int>(i)).loop.Post([service = services_[i], cache] {
+        service->Retune(cache);
+      });
+    }
   }
   const config::Cache& cache() const { return cache_; }
   // Whether no client is connected and nothing that one asked for is under way: writes outlive the
   // connection they came from. Any thread.
-  bool idle() const { return server_->live() == 0 && counts_.metrics.in_flight.Value() == 0; }
+  bool idle() const {
+    int live = 0;
+    WithServer([&](const auto& server) { live = server.live(); });
+    return live == 0 && counts_.metrics.in_flight.Value() == 0;
+  }
   // Reads again who may use it. Main thread.
   absl::Status ReloadUsers() { return gate_ == nullptr ? absl::OkStatus() : gate_->Reload(); }
   // How the circuit breaker is. Any thread.
@@ -132,6 +196,17 @@ class CacheFront {
     int turns = 0;
   };
 
+  // Ends the turns of a service that no server does it for.
+  struct TurnOf final : core::TurnEnd {
+    TurnOf(core::EventLoop* l, proxy::ProxyService* s) : loop(l), service(s) {
+      loop->AddTurnEnd(core::EventLoop::Phase::kService, this);
+    }
+    ~TurnOf() { loop->RemoveTurnEnd(this); }
+    void OnTurnEnd() override { service->EndTurn(); }
+    core::EventLoop* loop;
+    proxy::ProxyService* service;
+  };
+
   CacheFront(const Shared& shared, const config::Cache& cache, const config::ProxyServer& limits)
       : shared_(shared),
         cache_(cache),
@@ -141,6 +216,7 @@ class CacheFront {
                shared.process.log()),
         meter_(shared.process.metrics(), {{"cache", cache.cache_name}}),
         ready_(shared.pool.size()),
+        behind_{this},
         told_{cache, limits, shared.config.log.level} {
     counts_.bytes.SetMax(cache.request_bytes_max);
   }
@@ -164,33 +240,64 @@ class CacheFront {
     return absl::OkStatus();
   }
 
-  absl::Status Listen() {
+  // Calls `f` with the server, of whichever type; not at all if there is none.
+  template <class F>
+  void WithServer(F f) const {
+    if (plain_server_ != nullptr) f(*plain_server_);
+    if (routed_server_ != nullptr) f(*routed_server_);
+  }
+
+  template <class Server, class MakeService>
+  absl::Status Open(uint64_t item_bytes_max, const MakeService& make,
+                    std::unique_ptr<Server>* server) {
     ASSIGN_OR_RETURN(
-        server_,
-        MemcacheServer::Create(
+        *server,
+        Server::Create(
             limits_, config::ListenerOf(shared_.config.server, cache_), cache_.cache_name,
-            &shared_.pool, shared_.process.metrics(),
-            &shared_.connections,
-            proto::memcache::Codec({.item_bytes_max = limits_.item_size_max}, gate_.get()),
-            [this](core::Worker& worker) { return MakeService(worker); },
+            &shared_.pool, shared_.process.metrics(), &shared_.connections,
+            proto::memcache::Codec({.item_bytes_max = item_bytes_max}, gate_.get()), make,
             shared_.process.log(), shared_.process.sockets()));
-    JoinHandover();
+    net_ = &(*server)->metrics();
+    port_ = (*server)->port();
+    where_ = (*server)->where();
+    shared_.process.handover().Receive(
+        cache_.cache_name, [to = server->get()](core::Fd fd, std::string unread) {
+          to->Inherit(std::move(fd), std::move(unread));
+        });
     return absl::OkStatus();
+  }
+
+  absl::Status Listen(uint64_t item_bytes_max) {
+    if (cache_.routes.empty()) {
+      return Open(
+          item_bytes_max, [this](core::Worker& worker) { return MakePlain(worker); },
+          &plain_server_);
+    }
+    table_.emplace(cache_);
+    route_metrics_.emplace(shared_.process.metrics(),
+                           core::Labels{{"cache", cache_.cache_name}});
+    return Open(
+        item_bytes_max, [this](core::Worker& worker) { return MakeRouted(worker); },
+        &routed_server_);
+  }
+
+  void ServeRoutesAlone() {
+    for (int i = 0; i < shared_.pool.size(); ++i) {
+      core::Worker& worker = shared_.pool.worker(i);
+      turns_.emplace_back(&worker.loop, MakeOwn(worker));
+    }
   }
 
   // While the process before still writes, every key counts as being written: no answer is shared or
   // kept that a write of its might overtake (write_marks.h).
   void JoinHandover() {
     core::Handover& handover = shared_.process.handover();
-    handover.Receive(cache_.cache_name, [this](core::Fd fd, std::string unread) {
-      server_->Inherit(std::move(fd), std::move(unread));
-    });
     if (!handover.has_predecessor()) return;
     counts_.marks.BeginAll();
     handover.WhenAlone([this] { counts_.marks.EndAll(); });
   }
 
-  std::unique_ptr<Service> MakeService(core::Worker& worker) {
+  proxy::momento::Client* MakeClient(core::Worker& worker) {
     const int connections = ConnectionsOf(worker.index);
     clients_.push_back(shared_.backend.NewClient(&worker.loop, cache_, connections, &meter_));
     guarded_.emplace_back(clients_.back().get(), cache_, &guard_, worker.index,
@@ -199,9 +306,32 @@ class CacheFront {
                           &worker.loop);
     watches_.emplace_back(&worker.loop, clients_.back().get(), &ready_[worker.index],
                           worker.index == 0 ? near_.get() : nullptr);
-    return std::make_unique<Service>(
-        shared_.klog, shared_.config.klog.sample, &guarded_.back(), cache_, limits_, &worker.loop, &counts_,
-        [this](absl::string_view argument) { return Stats(argument); });
+    return &guarded_.back();
+  }
+  proxy::StatsSource StatsOfThis() {
+    return [this](absl::string_view argument) { return Stats(argument); };
+  }
+
+  // What a worker serves the cache with, by who owns the ProxyService: the server, or this.
+  std::unique_ptr<PlainService> MakePlain(core::Worker& worker) {
+    auto service = std::make_unique<PlainService>(shared_.klog, shared_.config.klog.sample,
+                                                  MakeClient(worker), cache_, limits_, &worker.loop,
+                                                  &counts_, StatsOfThis());
+    services_.push_back(&service->within());
+    return service;
+  }
+  proxy::ProxyService* MakeOwn(core::Worker& worker) {
+    own_services_.push_back(std::make_unique<proxy::ProxyService>(
+        MakeClient(worker), cache_, limits_, &worker.loop, &counts_, StatsOfThis()));
+    services_.push_back(own_services_.back().get());
+    return services_.back();
+  }
+  std::unique_ptr<RoutedService> MakeRouted(core::Worker& worker) {
+    MakeOwn(worker);
+    auto service = std::make_unique<RoutedService>(shared_.klog, shared_.config.klog.sample,
+                                                   &*table_, &*route_metrics_);
+    routed_services_.push_back(&service->within());
+    return service;
   }
 
   // This worker's part of the cache's connections; every worker needs one.
@@ -251,7 +381,19 @@ class CacheFront {
   std::vector<std::unique_ptr<proxy::momento::Client>> clients_;  // Outlive their services.
   std::deque<proxy::GuardedClient> guarded_;  // Over them, likewise.
   std::deque<Watch> watches_;
-  std::unique_ptr<MemcacheServer> server_;
+  // By worker.
+  std::vector<std::unique_ptr<proxy::ProxyService>> own_services_;  // Unless the server has them.
+  std::vector<proxy::ProxyService*> services_;
+  std::vector<proxy::RoutedService*> routed_services_;  // If it routes.
+  std::deque<TurnOf> turns_;  // If it has no server.
+  std::optional<proxy::RouteTable> table_;  // If it routes.
+  std::optional<proxy::RouteMetrics> route_metrics_;
+  std::vector<CacheFront*> behind_;  // The caches that clients of the listener reach: it is the first.
+  std::unique_ptr<PlainServer> plain_server_;  // One of the two, or neither.
+  std::unique_ptr<RoutedServer> routed_server_;
+  core::NetMetrics* net_ = nullptr;  // The server's; null: none.
+  uint16_t port_ = 0;
+  std::string where_;  // Empty: no server.
   mutable core::Mutex mu_;
   StatsCounters reset_at_ ABSL_GUARDED_BY(mu_);  // As of "stats reset".
   // What "stats" tells of the configuration.
@@ -283,32 +425,15 @@ proto::memcache::Response CacheFront::NearStats() const {
 }
 
 StatsNumbers CacheFront::TotalNumbers() const {
-  const proxy::Metrics& m = counts_.metrics;
   StatsNumbers n;
   cache::FillProcess(shared_.clock, shared_.started_ns, &n);
-  cache::AddNet(server_->metrics(), &n);
+  if (net_ != nullptr) cache::AddNet(*net_, &n);
   cache::FillThreads(shared_.pool.size(), &n);
   cache::FillKlog(shared_.klog, &n);
   n.max_connections = shared_.connections.max();
   n.kicks_idle = told().limits.idle_timeout > absl::ZeroDuration();
   cache::AddAuth(gate_.get(), &n);
-  StatsCounters& c = n.counters;
-  c.cmd_set = m.store.Value();
-  c.cmd_flush = m.flush.Value();
-  c.store_too_large = m.store_too_large.Value();
-  c.get_hits = m.get_hit.Value();
-  c.get_misses = m.get_miss.Value();
-  c.delete_hits = m.delete_hit.Value();
-  c.delete_misses = m.delete_miss.Value();
-  c.incr_hits = m.incr_hit.Value();
-  c.incr_misses = m.incr_miss.Value();
-  c.decr_hits = m.decr_hit.Value();
-  c.decr_misses = m.decr_miss.Value();
-  c.cas_hits = m.cas_hit.Value();
-  c.cas_misses = m.cas_miss.Value();
-  c.cas_badval = m.cas_badval.Value();
-  c.touch_hits = m.touch_hit.Value();
-  c.touch_misses = m.touch_miss.Value();
+  for (const CacheFront* front : behind_) proxy::AddCommands(front->counts_.metrics, &n.counters);
   return n;
 }
 
@@ -317,7 +442,7 @@ proto::memcache::StatsSettings CacheFront::Settings() const {
   const config::ProxyServer& s = now.limits;
   return {.maxbytes = 0,
           .maxconns = s.connections_max,
-          .tcpport = server_->port(),
+          .tcpport = port_,
           .inter = cache_.tcp ? cache_.host : "NULL",
           .domain_socket = cache_.unix_socket,
           .umask = *config::ModeOf(cache_.unix_mask),
@@ -389,7 +514,57 @@ Allowed AllowedOf(const config::MomentoProxy& c,
   return allowed;
 }
 
-absl::Status Ready(const std::deque<std::unique_ptr<CacheFront>>& fronts) {
+// The front of every [[cache]], in their order.
+class Fronts {
+ public:
+  // What is under way goes before what answers it would reach.
+  ~Fronts() {
+    for (const auto& front : all_) front->Forsake();
+  }
+  absl::Status Open(const Shared& shared, const Allowed& allowed) {
+    for (size_t i = 0; i < allowed.caches.size(); ++i) {
+      ASSIGN_OR_RETURN(std::unique_ptr<CacheFront> front,
+                       CacheFront::Open(shared, allowed.caches[i], allowed.limits[i],
+                                        ItemBytesMax(allowed, allowed.caches[i])));
+      all_.push_back(std::move(front));
+    }
+    for (const auto& front : all_) {
+      front->Lead([this](const std::string& name) { return Find(name); });
+    }
+    return absl::OkStatus();
+  }
+
+  auto begin() const { return all_.begin(); }
+  auto end() const { return all_.end(); }
+  CacheFront& operator[](size_t i) { return *all_[i]; }
+  size_t size() const { return all_.size(); }
+
+ private:
+  // The largest item that one of the caches behind a listener takes; one that takes less says so.
+  static uint64_t ItemBytesMax(const Allowed& allowed, const config::Cache& listener) {
+    uint64_t most = 0;
+    for (size_t i = 0; i < allowed.caches.size(); ++i) {
+      const std::string& name = allowed.caches[i].cache_name;
+      const bool reached =
+          name == listener.cache_name ||
+          std::any_of(listener.routes.begin(), listener.routes.end(),
+                      [&](const config::Route& route) { return route.cache == name; });
+      if (reached) most = std::max(most, allowed.limits[i].item_size_max);
+    }
+    return most;
+  }
+  CacheFront* Find(const std::string& name) const {
+    const auto found = std::find_if(all_.begin(), all_.end(), [&](const auto& front) {
+      return front->cache().cache_name == name;
+    });
+    CHECK(found != all_.end());  // config/validate.h.
+    return found->get();
+  }
+
+  std::vector<std::unique_ptr<CacheFront>> all_;
+};
+
+absl::Status Ready(const Fronts& fronts) {
   for (const auto& front : fronts) {
     const int without = front->workers_without_backend();
     if (without == 0) continue;
@@ -399,7 +574,7 @@ absl::Status Ready(const std::deque<std::unique_ptr<CacheFront>>& fronts) {
   return absl::OkStatus();
 }
 
-std::string BreakerText(const std::deque<std::unique_ptr<CacheFront>>& fronts) {
+std::string BreakerText(const Fronts& fronts) {
   std::string text;
   for (const auto& front : fronts) {
     for (const auto& [name, value] : front->BreakerStats()) {
@@ -443,12 +618,8 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
   core::WorkerPool pool(static_cast<int>(c.server.workers), &clock, process.metrics());
   const Shared shared{c, clock, clock.MonotonicNs(), process, pool, connections, *backend,
                       klog.get()};
-  std::deque<std::unique_ptr<CacheFront>> fronts;
-  for (size_t i = 0; i < c.caches.size(); ++i) {
-    ASSIGN_OR_RETURN(std::unique_ptr<CacheFront> front,
-                     CacheFront::Open(shared, allowed.caches[i], allowed.limits[i]));
-    fronts.push_back(std::move(front));
-  }
+  Fronts fronts;
+  RETURN_IF_ERROR(fronts.Open(shared, allowed));
   const core::ScopedRun run(&pool);
   backend->WatchKeys();
   core::AdminHooks hooks;
@@ -456,17 +627,14 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
   hooks.commands["breaker"] = {"the state of each cache's circuit breaker, and why",
                                [&fronts](absl::string_view) { return BreakerText(fronts); }};
   RETURN_IF_ERROR(process.StartAdmin(std::move(hooks)));
-  for (const auto& front : fronts) {
-    process.log()->Info("memcache on %s for cache %s, %d workers", front->server().where(),
-                        front->cache().cache_name, pool.size());
-  }
+  for (const auto& front : fronts) front->LogPlace();
   // The same list of caches as at the start: one that came or went waits for a restart.
   core::Reload<config::MomentoProxy> reload(
       start, &process, [&](const config::MomentoProxy& next) {
         connections.set_max(next.server.connections_max);
         const Allowed now = AllowedOf(next, checked, process.log());
         for (size_t i = 0; i < fronts.size(); ++i) {
-          fronts[i]->Retune(now.caches[i], now.limits[i], next);
+          fronts[i].Retune(now.caches[i], now.limits[i], next);
         }
       });
   process.Ready();
@@ -474,7 +642,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
       {.begin_drain =
            [&fronts, &process] {
              for (const auto& front : fronts) {
-               front->server().BeginDrain(process.handover().GiveTo(front->cache().cache_name));
+               front->BeginDrain(process.handover().GiveTo(front->cache().cache_name));
              }
            },
        .drained =
@@ -487,7 +655,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
          reload.Run();
          backend->LookAtKeysNow();
          for (const auto& front : fronts) {
-           (void)front->server().ReloadTls();  // It logs what comes of it.
+           front->ReloadTls();
            const absl::Status users = front->ReloadUsers();
            if (!users.ok()) process.log()->Error("%s: users stay as they are", users.message());
          }
@@ -500,6 +668,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
 void Metrics(core::Registry* registry) {
   const core::NetMetrics net(registry, {{"server", "default-cache"}});
   const proxy::CacheShared cache(registry, {{"cache", "default-cache"}});
+  const proxy::RouteMetrics routes(registry, {{"cache", "default-cache"}});
   const proxy::OverloadMetrics overload(registry, {{"cache", "default-cache"}},
                                         {[] { return 0; }, [] { return 0; }, [] { return 0; }});
   const proxy::NearMetrics near(registry, {{"cache", "default-cache"}}, nullptr);

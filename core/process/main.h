@@ -47,6 +47,7 @@ int Main(int argc, char** argv, const Program<Product>& program) {
   options.admin = start.config.admin;
   if constexpr (requires { start.config.server; }) {
     options.connections_max = start.config.server.connections_max;
+    options.drain_delay = start.config.server.drain_delay;
     options.drain_timeout = start.config.server.drain_timeout;
     options.user = start.config.server.user;
     options.pid_file = start.config.server.pid_file;

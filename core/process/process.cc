@@ -122,6 +122,8 @@ void Process::Ready() {
 
 int Process::ServeUntilSignal(const Drainable& drainable) {
   Serve(drainable);
+  phase_.store(Phase::kDraining, std::memory_order_relaxed);
+  Linger(drainable);
   Drain(drainable);
   handover_->Finish();
   if (admin_ != nullptr) admin_->Stop();
@@ -136,8 +138,26 @@ void Process::Serve(const Drainable& drainable) {
   while (signals_.Wait(-1) != SignalEvent::kStop) Reload(drainable);
 }
 
+// Serves on for drain_delay, unless there is a next process that clients are to go to.
+void Process::Linger(const Drainable& drainable) {
+  if (told_to_stop_ || handover_->taken() || options_.drain_delay <= absl::ZeroDuration()) return;
+  log_->Info("told to stop: not ready any more, serving on for %s",
+             absl::FormatDuration(options_.drain_delay));
+  const RealClock clock;
+  const int64_t since_ms = clock.MonotonicMs();
+  for (;;) {
+    const int64_t until_ms = since_ms + absl::ToInt64Milliseconds(options_.drain_delay);
+    const int64_t left_ms = until_ms - clock.MonotonicMs();
+    if (left_ms <= 0) return;
+    const SignalEvent event = signals_.Wait(static_cast<int>(left_ms));
+    if (event == SignalEvent::kReload) Reload(drainable);
+    if (event != SignalEvent::kStop) continue;
+    told_again_ = !handover_->taken();  // Else it is the next process that tells.
+    return;
+  }
+}
+
 void Process::Drain(const Drainable& drainable) {
-  phase_.store(Phase::kDraining, std::memory_order_relaxed);
   sockets_.Forget();
   if (handover_->taken()) {
     // The operator's ports are the next process's now, and so is the supervisor's attention.
@@ -146,6 +166,7 @@ void Process::Drain(const Drainable& drainable) {
     handover_->Refuse();
     NotifySupervisor("STOPPING=1");
   }
+  if (told_again_) return log_->Warning("told again to stop, not draining");
   log_->Info("draining for at most %s", absl::FormatDuration(options_.drain_timeout));
   const RealClock clock;
   const int64_t deadline_ms =
@@ -172,8 +193,10 @@ bool Process::ToldAgain() {
   return told_again_;
 }
 
-absl::Status Process::Change(const config::Log& log, absl::Duration drain_timeout) {
+absl::Status Process::Change(const config::Log& log, absl::Duration drain_delay,
+                             absl::Duration drain_timeout) {
   RETURN_IF_ERROR(log_->Change(log));
+  options_.drain_delay = drain_delay;
   options_.drain_timeout = drain_timeout;
   return absl::OkStatus();
 }

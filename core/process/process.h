@@ -2,12 +2,18 @@
 //
 //   main: Create (before any thread) -> build servers -> StartAdmin -> Ready -> ServeUntilSignal
 //
-//   serving --SIGTERM, SIGINT, SIGUSR1, SIGUSR2--> draining --drained, or drain_timeout--> stopped
-//      |  ^                                           |
-//      SIGHUP: on_reload (reload.h)                   one more of them: stopped at once
+//   serving --SIGTERM, SIGINT, SIGUSR1, SIGUSR2--> leaving --drain_delay--> draining
+//                                                                              |
+//                                 stopped <--drained, or drain_timeout---------/
 //
-// While draining, /readyz says 503 and the admin ports still answer; they are closed when
-// ServeUntilSignal() returns, so that no hook runs while main takes things apart.
+//   while leaving or draining, one more of them: stopped at once
+//   until stopped, SIGHUP: on_reload (reload.h)
+//
+// While leaving, everything is served as before, so that whoever looks at /readyz or is told of the
+// end by an orchestrator can send new clients elsewhere first. A next process that takes over
+// (handover.h) ends that at once: its clients have somewhere to go. While leaving and draining,
+// /readyz says 503 and the admin ports still answer; they are closed when ServeUntilSignal() returns,
+// so that no hook runs while main takes things apart.
 #pragma once
 
 #include <atomic>
@@ -39,6 +45,7 @@ struct ProcessOptions {
   config::Log log;
   config::Admin admin;
   uint32_t connections_max = 0;  // For the limit on open files; 0 leaves it alone.
+  absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(10);
   std::string user;      // To become, before any file is opened; empty: nobody else.
   std::string pid_file;  // Empty: none.
@@ -93,7 +100,8 @@ class Process {
   int ServeUntilSignal(const Drainable& drainable);
 
   // Goes on with these; on failure nothing changes. Main thread.
-  absl::Status Change(const config::Log& log, absl::Duration drain_timeout);
+  absl::Status Change(const config::Log& log, absl::Duration drain_delay,
+                      absl::Duration drain_timeout);
   const ReloadMetrics& reloads() const { return reload_metrics_; }
   ReloadMetrics& reloads() { return reload_metrics_; }
 
@@ -110,6 +118,7 @@ class Process {
   explicit Process(ProcessOptions options);
   absl::Status Readiness(const std::function<absl::Status()>& product) const;
   void Serve(const Drainable& drainable);
+  void Linger(const Drainable& drainable);
   void Drain(const Drainable& drainable);
   void Reload(const Drainable& drainable);
 

@@ -63,9 +63,13 @@ class Reload {
     ASSIGN_OR_RETURN(config::LoadResult<Product> loaded, config::Load<Product>(from_));
     for (const std::string& line : loaded.warnings) process_.log()->Warning("%s", line);
     Product next = config::Reconciled(running_, std::move(loaded.config), changes);
-    absl::Duration drain_timeout = absl::Seconds(10);  // As ProcessOptions has it.
-    if constexpr (requires { next.server; }) drain_timeout = next.server.drain_timeout;
-    RETURN_IF_ERROR(process_.Change(next.log, drain_timeout));
+    // As ProcessOptions has them.
+    absl::Duration drain_delay = absl::ZeroDuration(), drain_timeout = absl::Seconds(10);
+    if constexpr (requires { next.server; }) {
+      drain_delay = next.server.drain_delay;
+      drain_timeout = next.server.drain_timeout;
+    }
+    RETURN_IF_ERROR(process_.Change(next.log, drain_delay, drain_timeout));
     running_ = std::move(next);
     if (apply_) apply_(running_);
     return absl::OkStatus();

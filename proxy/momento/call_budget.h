@@ -26,18 +26,23 @@ class CallBudget {
   void Earn(size_t operations) {
     cents_ = std::min(kFull, cents_ + static_cast<int64_t>(operations) * percent_);
   }
+  // Whether Spend() would take it.
+  bool Affords(size_t operations) const {
+    return percent_ != 0 && cents_ >= std::min(PriceOf(operations), kFull);
+  }
   // Takes the price of an extra call of so many operations; false, and nothing taken, when there is
   // too little. A call larger than a full bucket is let pass by a full one, which then owes.
   bool Spend(size_t operations) {
-    const int64_t price = static_cast<int64_t>(operations) * kUnit;
-    if (percent_ == 0 || cents_ < std::min(price, kFull)) return false;
-    cents_ -= price;
+    if (!Affords(operations)) return false;
+    cents_ -= PriceOf(operations);
     return true;
   }
 
  private:
   static constexpr int64_t kUnit = 100;  // An operation, in hundredths.
   static constexpr int64_t kFull = kBurst * kUnit;
+
+  static int64_t PriceOf(size_t operations) { return static_cast<int64_t>(operations) * kUnit; }
 
   const int64_t percent_;
   int64_t cents_;

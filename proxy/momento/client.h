@@ -103,9 +103,19 @@ enum class Condition : uint8_t { kPresent, kAbsent };
 template <class Result>
 using Callback = absl::AnyInvocable<void(Result)>;
 
-// Who is told of every call to the data plane that ends.
+// A call that is to go to the service once more than it was asked for: again after a failure, or a
+// second time while the first is slow. In the service's units (proto/momento/metering.h).
+struct ExtraCall {
+  uint64_t operations = 0;
+  uint64_t bytes = 0;
+  int64_t pause_ms = 0;  // From now until it goes.
+};
+
+// Who is told of every call to the data plane that ends, and asked about those on top.
 class CallObserver {
  public:
+  // Whether it may go. True has taken what it weighs.
+  virtual bool AdmitExtra(const ExtraCall& call) = 0;
   // Once a call that was started, just before its callback. `elapsed_ns`: since it was started;
   // `waited_ms`: what NextHasWaited() said of it.
   virtual void OnCallEnded(const Error& error, int64_t elapsed_ns, int64_t waited_ms) = 0;

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "absl/strings/str_cat.h"
+#include "proto/momento/metering.h"
 #include "proxy/momento/grpc_client.h"
 
 namespace proxy::momento {
@@ -138,13 +139,26 @@ void GrpcCall::OnDone(Error how) {
   Finish(std::move(how));
 }
 
+bool GrpcCall::AdmitExtra(int64_t pause_ms) const {
+  if (client_->observer_ == nullptr || !names_cache) return true;
+  ExtraCall extra{.pause_ms = pause_ms};
+  for (const uint64_t bytes : item_bytes) {
+    extra.operations += proto::momento::OperationsOf(bytes);
+    extra.bytes += bytes;
+  }
+  if (rpc == Rpc::kSetIf) extra.operations *= proto::momento::kSetIfFactor;
+  return client_->observer_->AdmitExtra(extra);
+}
+
 bool GrpcCall::TryAgain(const Error& how) {
   const std::optional<int64_t> pause_ms = client_->retries_.PauseBefore(
       {.kind = kind,
        .operations = keys,
        .retries = retries_,
        .left_ms = deadline_ms - client_->loop_->now_ms()},
-      how);
+      how,
+      // What the service has not seen it has not counted: the turn taken for it still is to be had.
+      [&](int64_t pause) { return !how.sent || AdmitExtra(pause); });
   if (!pause_ms.has_value()) return false;
   Measure(how);
   ForgetResult();
@@ -157,7 +171,9 @@ void GrpcCall::OnHedgeDue() {
   Metrics& metrics = *client_->metrics_;
   if (connection == nullptr) return;  // It still waits for a connection, as a second one would.
   if (!pool->HasPlaceBeside(*this)) return metrics.hedge_unplaced.Add();
-  if (!client_->hedges_.Spend(keys)) return metrics.hedge_refused.Add();
+  if (!client_->hedges_.Affords(keys)) return metrics.hedge_refused.Add();
+  if (!AdmitExtra(0)) return metrics.hedge_limited.Add();
+  client_->hedges_.Spend(keys);
   metrics.hedge_sent.Add();
   twin_ = client_->TakeFree();
   if (rpc == Rpc::kGet) {

@@ -86,6 +86,8 @@ class GrpcCall final : public Call {
   void Measure(const Error& how);
   // Forgets what an attempt has brought.
   void ForgetResult();
+  // Whether the rate limit of the cache lets it go once more.
+  bool AdmitExtra(int64_t pause_ms) const;
   // Whether the call goes on after a pause.
   bool TryAgain(const Error& how);
   // A call in a pair ended. Whether it is the pair's end.

@@ -41,6 +41,8 @@ class Hedges {
   }
   // A read has been answered so long after it was made. REQUIRES: on().
   void Record(Of what, int64_t ns) { percentiles_[static_cast<size_t>(what)].Record(ns); }
+  // Whether Spend() would take it.
+  bool Affords(size_t operations) const { return budget_.Affords(operations); }
   // Takes the price of a second question; false when there is too little.
   bool Spend(size_t operations) { return budget_.Spend(operations); }
 

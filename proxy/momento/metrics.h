@@ -45,12 +45,18 @@ struct ClientMetrics : core::MetricGroup {
                                 "Calls that were answered after such attempts."};
   core::Counter retry_refused{this, "retry_refused_total",
                               "Failed calls not sent again because the retry budget was spent."};
+  core::Counter retry_limited{this, "retry_limited_total",
+                              "Failed calls not sent again because the cache's own rate limit was "
+                              "used up."};
   core::Counter hedge_sent{this, "hedge_sent_total",
                            "Slow reads asked again over a second connection."};
   core::Counter hedge_won{this, "hedge_won_total",
                           "Those that the second connection answered first."};
   core::Counter hedge_refused{this, "hedge_refused_total",
                               "Slow reads not asked again because the hedge budget was spent."};
+  core::Counter hedge_limited{this, "hedge_limited_total",
+                              "Slow reads not asked again because the cache's own rate limit was "
+                              "used up."};
   core::Counter hedge_unplaced{this, "hedge_unplaced_total",
                                "Slow reads not asked again because no other connection had room."};
   core::Counter overload{this, "overload_total",

@@ -20,16 +20,21 @@ bool Retries::MayRepeat(Kind kind, const Error& error) const {
   return !error.sent || kind == Kind::kRead || (kind == Kind::kWrite && writes_);
 }
 
-std::optional<int64_t> Retries::PauseBefore(const Failed& call, const Error& error) {
+std::optional<int64_t> Retries::PauseBefore(const Failed& call, const Error& error, Admit admit) {
   if (call.retries >= attempts_max_ || !MayRepeat(call.kind, error)) return std::nullopt;
   // Ten attempts at most: the shift cannot overflow.
   const int64_t most_ms = backoff_ms_ << call.retries;
   const int64_t pause_ms = std::uniform_int_distribution<int64_t>(0, most_ms)(random_);
   if (pause_ms >= call.left_ms) return std::nullopt;  // The answer would come too late.
-  if (!budget_.Spend(call.operations)) {
+  if (!budget_.Affords(call.operations)) {
     metrics_->retry_refused.Add();
     return std::nullopt;
   }
+  if (!admit(pause_ms)) {
+    metrics_->retry_limited.Add();
+    return std::nullopt;
+  }
+  budget_.Spend(call.operations);
   metrics_->retry_sent.Add();
   return pause_ms;
 }

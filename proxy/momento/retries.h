@@ -8,7 +8,8 @@
 //
 // Only UNAVAILABLE and INTERNAL: the service did not judge the call. Only while the call's own time
 // lasts, after a pause with full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS
-// Architecture Blog, 2015), and only within the budget.
+// Architecture Blog, 2015), and only within the budget and the cache's own rate limit: a limit that
+// is used up is no time for more.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +17,7 @@
 #include <optional>
 #include <random>
 
+#include "absl/functional/function_ref.h"
 #include "config/momento.h"
 #include "proxy/momento/call_budget.h"
 #include "proxy/momento/client.h"
@@ -37,8 +39,11 @@ class Retries {
     uint32_t retries;  // Of this call so far.
     int64_t left_ms;   // Until its deadline.
   };
+  // Whether the cache's own limit lets the call go after so many ms, which then are its turn.
+  using Admit = absl::FunctionRef<bool(int64_t pause_ms)>;
   // How long to wait before the call is sent again, in ms, its price taken; nullopt: it is not.
-  std::optional<int64_t> PauseBefore(const Failed& call, const Error& error);
+  // `admit` is asked last, of a call that all else speaks for.
+  std::optional<int64_t> PauseBefore(const Failed& call, const Error& error, Admit admit);
 
  private:
   bool MayRepeat(config::Cache::Kind kind, const Error& error) const;

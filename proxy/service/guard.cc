@@ -418,6 +418,14 @@ void GuardedClient::WaitingChanged() {
                                           std::memory_order_relaxed);
 }
 
+bool GuardedClient::AdmitExtra(const momento::ExtraCall& call) {
+  if (!limited_) return true;
+  const int64_t now_ns = loop_->now_ns();
+  if (guard_->limit_.GoesAt(now_ns) > now_ns + call.pause_ms * 1'000'000) return false;
+  guard_->limit_.Take({call.operations, call.bytes}, now_ns);
+  return true;
+}
+
 void GuardedClient::OnCallEnded(const Error& error, int64_t elapsed_ns, int64_t waited_ms) {
   SetCalls(calls_ - 1);
   latency_ns_ += (elapsed_ns - latency_ns_) / 8;

@@ -161,6 +161,8 @@ class GuardedClient final : public momento::Client,
   template <class Result>
   void Meter(uint64_t asked_bytes, momento::Callback<Result>* done);
 
+  // A retry or a hedge goes if it is its time then; it does not wait in line.
+  bool AdmitExtra(const momento::ExtraCall& call) override;
   void OnCallEnded(const momento::Error& error, int64_t elapsed_ns, int64_t waited_ms) override;
   void OnTimer() override;
   // Starts what may start and hands over what was refused.

@@ -131,6 +131,16 @@ struct OverloadMetrics : core::MetricGroup {
                             {{"limit", "other"}}};
 };
 
+// What the routes of one listener have led to; see routed_service.h.
+struct RouteMetrics : core::MetricGroup {
+  // Prefix "proxy_route", with the listener's label.
+  RouteMetrics(core::Registry* registry, core::Labels labels)
+      : core::MetricGroup(registry, "proxy_route", std::move(labels)) {}
+
+  core::Counter spread{this, "spread_total", "Gets whose keys were those of more than one cache."};
+  core::Counter refused{this, "refused_total", "Commands refused because a key of theirs has no route."};
+};
+
 class NearCache;
 
 // What the services of one [[cache]], one a worker, have in common. Outlives them. Any thread.

@@ -59,6 +59,15 @@ ProxyService::~ProxyService() {
   }
 }
 
+void ProxyService::Forsake() {
+  for (Operation* op = operations_.first_used(); op != nullptr; op = op->pool_next) {
+    op->reply.reset();
+  }
+  for (Gather* gather = gathers_.first_used(); gather != nullptr; gather = gather->pool_next) {
+    gather->reply.reset();
+  }
+}
+
 void ProxyService::Retune(const config::Cache& cache) {
   cache_ = cache;
   ttl_rules_ = translate::TtlRulesOf(cache);

@@ -104,6 +104,14 @@ class ProxyService {
   // Goes on with what is live in `cache` (config/momento.h). On the loop's thread.
   void Retune(const config::Cache& cache);
 
+  // Whether clients may flush the cache.
+  bool MayFlush() const { return cache_.flush_all; }
+
+  // Drops the replies of what is under way, all that is told of it; then nothing but destruction may
+  // follow. The loop does not run any more. For whoever destroys services and what their replies go
+  // to in an order of his own.
+  void Forsake();
+
   // Operations that have not ended.
   size_t in_flight() const { return operations_.used_count(); }
 

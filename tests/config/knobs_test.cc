@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "tests/config/fill.h"
 
 namespace config {
@@ -91,8 +93,14 @@ class CaseMaker {
   template <class S>
   void List(absl::string_view name, std::vector<S>*, absl::string_view) {
     S item;
-    section_ = std::string(name) + "[]";
+    const std::string outer = section_;
+    if (!section_.empty() && section_.back() == ']') {
+      section_ += "." + std::string(name) + "[]";
+    } else {
+      section_ = std::string(name) + "[]";
+    }
     item.Visit(*this);
+    section_ = outer;
   }
 
  private:
@@ -113,17 +121,38 @@ class CaseMaker {
   std::vector<Case> cases_;
 };
 
+bool IsOfList(const Case& c) { return c.section.back() == ']'; }
+
+// Of a list within a list, the item it is in.
+std::string Outer(const Case& c) {
+  const size_t dot = c.section.find("[].");
+  return dot == std::string::npos ? "" : "[[" + c.section.substr(0, dot) + "]]";
+}
+
 std::string Header(const Case& c) {
-  return c.section == "cache[]" ? "[[cache]]" : "[" + c.section + "]";
+  const std::string name = absl::StrReplaceAll(c.section, {{"[]", ""}});
+  return IsOfList(c) ? "[[" + name + "]]" : "[" + name + "]";
 }
 
 // The knob's line is the third.
 std::string TextWith(const Case& c, const std::string& name, const std::string& value) {
-  return "# a comment\n" + Header(c) + "\n" + name + " = " + value + "\n";
+  const std::string first = Outer(c).empty() ? "# a comment" : Outer(c);
+  return first + "\n" + Header(c) + "\n" + name + " = " + value + "\n";
 }
 
 std::string PathOf(const Case& c, const std::string& name) {
-  return (c.section == "cache[]" ? "cache[0]" : c.section) + "." + name;
+  return absl::StrReplaceAll(c.section, {{"[]", "[0]"}}) + "." + name;
+}
+
+// The table of the tree that has the case's knob, the first of each list.
+const Node* TableOf(const Node& root, const Case& c) {
+  const Node* node = &root;
+  for (const absl::string_view step :
+       absl::StrSplit(absl::StrReplaceAll(c.section, {{"[]", ""}}), '.')) {
+    node = node->Find(step);
+    if (node->kind == Node::Kind::kArray) node = &node->items[0];
+  }
+  return node;
 }
 
 // Fills without the checks across knobs, which validate_test.cc has.
@@ -172,7 +201,7 @@ TYPED_TEST(Knobs, AreRead) {
     const std::string lines = printed.substr(section, end - section) + "\n";
     EXPECT_THAT(lines, HasSubstr(line));
     TypeParam defaults;
-    if (c.section == "cache[]") Read("[[cache]]\n", &defaults).IgnoreError();
+    if (IsOfList(c)) Read(Outer(c) + "\n" + Header(c) + "\n", &defaults).IgnoreError();
     EXPECT_NE(printed, Print(defaults)) << text;
   }
 }
@@ -183,9 +212,7 @@ TYPED_TEST(Knobs, MayComeFromTheCommandLine) {
     ASSERT_TRUE(Read(TextWith(c, c.name, c.good), &from_file).ok());
     absl::StatusOr<Node> root = ReadText(TextWith(c, c.name, c.good), kFile);
     ASSERT_TRUE(root.ok());
-    const Node* section = root->Find(c.section == "cache[]" ? "cache" : c.section);
-    if (section->kind == Node::Kind::kArray) section = &section->items[0];
-    const Node* value = section->Find(c.name);
+    const Node* value = TableOf(*root, c)->Find(c.name);
     const std::string typed = value->kind == Node::Kind::kString ? value->text : c.good;
     Node empty;
     ASSERT_TRUE(Apply({PathOf(c, c.name), typed, "--set"}, &empty).ok());

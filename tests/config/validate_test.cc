@@ -88,6 +88,86 @@ TEST(Validate, RefusesOnePortTwice) {
             "OK");
 }
 
+// Caches "b" and "c" reached by routes of "a" alone. `route` is a third one, from line 15 on.
+std::string Routed(const std::string& route, const std::string& of_a = "") {
+  return "[[cache]]\ncache_name = \"b\"\ntcp = false\n[[cache]]\ncache_name = \"c\"\ntcp = false\n"
+         "[[cache]]\ncache_name = \"a\"" + of_a +
+         "\n[[cache.route]]\nprefix = \"b:\"\ncache = \"b\"\n"
+         "[[cache.route]]\nprefix = \"c:\"\ncache = \"c\"\n"
+         "[[cache.route]]\n" + route;
+}
+
+TEST(Validate, TakesRoutes) {
+  EXPECT_EQ(Complain<MomentoProxy>(Routed("prefix = \"b:c:\"\ncache = \"c\"\n")), "OK");
+  EXPECT_EQ(Complain<MomentoProxy>(Routed("prefix = \"\xc3\xa4\"\ncache = \"c\"\n")), "OK");
+  // A cache with a port of its own may be routed to, both ways at once.
+  EXPECT_EQ(Complain<MomentoProxy>(
+                "[[cache]]\ncache_name = \"a\"\nroute = [ { prefix = \"b:\", cache = \"b\" } ]\n"
+                "[[cache]]\ncache_name = \"b\"\nport = 1\n"
+                "route = [ { prefix = \"a:\", cache = \"a\", strip = true } ]\n"),
+            "OK");
+}
+
+TEST(Validate, RefusesRoutesThatCannotBe) {
+  const auto complaint = [](const std::string& prefix, const std::string& cache) {
+    return Complain<MomentoProxy>(
+        Routed("prefix = \"" + prefix + "\"\ncache = \"" + cache + "\"\n"));
+  };
+  EXPECT_EQ(complaint("b:", "c"),
+            "f.toml:16: cache[2].route[2].prefix: \"b:\" is already that of route[0]");
+  EXPECT_EQ(complaint("x:", "bb"),
+            "f.toml:17: cache[2].route[2].cache: no [[cache]] has the cache_name \"bb\"");
+  EXPECT_THAT(Complain<MomentoProxy>("[[cache]]\ncache_name = \"users\"\n[[cache]]\nport = 1\n"
+                                     "cache_name = \"a\"\n[[cache.route]]\nprefix = \"u:\"\n"
+                                     "cache = \"user\"\n"),
+              HasSubstr("cache[1].route[0].cache: no [[cache]] has the cache_name \"user\"; did you "
+                        "mean \"users\"?"));
+  EXPECT_THAT(complaint("x:", ""), HasSubstr("no [[cache]] has the cache_name \"\""));
+  EXPECT_THAT(complaint("", "b"), HasSubstr("f.toml:16: cache[2].route[2].prefix: empty"));
+  EXPECT_THAT(complaint("a b", "b"), HasSubstr("a space or a control character"));
+  EXPECT_THAT(complaint("a\\tb", "b"), HasSubstr("\"a\\tb\" has a space or a control character"));
+  EXPECT_THAT(complaint("a\\u007f", "b"), HasSubstr("a space or a control character"));
+  EXPECT_EQ(complaint(std::string(249, 'p'), "b"), "OK");
+  EXPECT_THAT(complaint(std::string(250, 'p'), "b"),
+              HasSubstr("cache[2].route[2].prefix: of 250 bytes; expected 249 at most"));
+  EXPECT_EQ(complaint("x:", "a"),
+            "f.toml:17: cache[2].route[2].cache: \"a\" is this listener's own, which keys without a "
+            "route go to anyway");
+  EXPECT_THAT(Complain<MomentoProxy>(Routed("cache = \"b\"\n")), HasSubstr("prefix: empty"));
+}
+
+TEST(Validate, RefusesRoutesThatMakeTwoKeysOneItem) {
+  EXPECT_EQ(Complain<MomentoProxy>(Routed("prefix = \"x:\"\ncache = \"b\"\nstrip = true\n")),
+            "f.toml:17: cache[2].route[2].cache: route[0] leads to \"b\" too, and with a prefix "
+            "stripped two keys would be one item");
+  EXPECT_EQ(Complain<MomentoProxy>(Routed("prefix = \"x:\"\ncache = \"b\"\n")), "OK");
+}
+
+TEST(Validate, LetsTheOwnCacheHaveARouteWhereOthersAreRefused) {
+  EXPECT_EQ(Complain<MomentoProxy>(
+                Routed("prefix = \"x:\"\ncache = \"a\"\n", "\nno_route = \"error\"")),
+            "OK");
+  EXPECT_EQ(Complain<MomentoProxy>(OneCache("no_route = \"error\"\n")),
+            "f.toml:3: cache[0].no_route: error, and there is no route: every key would be refused");
+}
+
+TEST(Validate, WantsAListenerForRoutesAndARouteForWhatHasNoListener) {
+  EXPECT_EQ(Complain<MomentoProxy>(OneCache("tcp = false\n")),
+            "f.toml:3: cache[0].tcp: there is no unix_socket to listen on instead");
+  EXPECT_THAT(Complain<MomentoProxy>(
+                  "[[cache]]\ncache_name = \"a\"\nroute = [ { prefix = \"b:\", cache = \"b\" } ]\n"
+                  "[[cache]]\ncache_name = \"b\"\n"),
+              HasSubstr("is already taken by cache[0].port; to be reached by routes alone it takes "
+                        "tcp = false"));
+  const std::string of_b = "[[cache]]\ncache_name = \"a\"\nroute = [ { prefix = \"b:\", cache = "
+                           "\"b\" } ]\n[[cache]]\ncache_name = \"b\"\ntcp = false\n";
+  EXPECT_EQ(Complain<MomentoProxy>(of_b), "OK");
+  EXPECT_THAT(Complain<MomentoProxy>(of_b + "route = [ { prefix = \"a:\", cache = \"a\" } ]\n"),
+              HasSubstr("cache[1].route: tcp is off"));
+  EXPECT_THAT(Complain<MomentoProxy>(of_b + "auth_file = \"/dev/null\"\n"),
+              HasSubstr("cache[1].auth_file: tcp is off"));
+}
+
 TEST(Validate, KnowsThatTheWildcardTakesAll) {
   EXPECT_THAT(
       Complain<MomentoProxy>(OneCache("[[cache]]\ncache_name = \"b\"\nhost = \"0.0.0.0\"\n")),

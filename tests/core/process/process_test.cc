@@ -184,6 +184,52 @@ TEST_F(ProcessTest, DrainsOnSigtermAndExitsZero) {
   EXPECT_THAT(Read(log_), HasSubstr("thing stops\n"));
 }
 
+TEST_F(ProcessTest, ServesOnForTheDelayBeforeItDrains) {
+  options_.drain_delay = absl::Milliseconds(300);
+  RunServing();
+  Signal(SIGTERM);
+  while (!absl::StrContains(Get("/readyz"), "\r\n\r\ndraining\n")) usleep(1000);
+  EXPECT_FALSE(absl::StrContains(Read(log_), "draining for"));  // It has not begun.
+  Signal(SIGHUP);
+  EXPECT_EQ(Hear(), "reload");
+  EXPECT_EQ(Hear(), "drain");  // By itself, in a while.
+  Release();
+  EXPECT_EQ(Wait(), 0);
+  EXPECT_THAT(Read(log_), HasSubstr("not ready any more, serving on for 300ms\n"));
+  EXPECT_THAT(Read(log_), HasSubstr("drained\n"));
+}
+
+TEST_F(ProcessTest, TheSecondSignalEndsTheDelayToo) {
+  options_.drain_delay = absl::Hours(1);
+  RunServing();
+  Signal(SIGTERM);
+  while (!absl::StrContains(Get("/readyz"), "\r\n\r\ndraining\n")) usleep(1000);
+  Signal(SIGTERM);
+  EXPECT_EQ(Wait(), 0);
+  EXPECT_EQ(Hear(), "");  // It did not drain.
+  EXPECT_THAT(Read(log_), HasSubstr("told again to stop"));
+}
+
+TEST_F(ProcessTest, TheDelayCanBeTakenBack) {
+  options_.drain_delay = absl::Hours(1);
+  Run([log = options_.log](const Daemon& daemon) {
+    Drainable drainable = daemon.WhenReleased();
+    drainable.on_reload = [&daemon, &log] {
+      (void)daemon.process->Change(log, absl::ZeroDuration(), absl::Hours(1));
+    };
+    daemon.process->Ready();
+    daemon.Say("serving");
+    return daemon.process->ServeUntilSignal(drainable);
+  });
+  EXPECT_EQ(Hear(), "serving");
+  Signal(SIGTERM);
+  while (!absl::StrContains(Read(log_), "serving on for 1h")) usleep(1000);
+  Signal(SIGHUP);
+  EXPECT_EQ(Hear(), "drain");
+  Release();
+  EXPECT_EQ(Wait(), 0);
+}
+
 TEST_F(ProcessTest, TheSecondSignalStopsAtOnce) {
   for (const int second : {SIGTERM, SIGINT}) {
     RunServing();

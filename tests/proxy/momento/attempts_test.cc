@@ -94,6 +94,9 @@ TEST(LatencyPercentile, TakesAnyNumber) {
   EXPECT_GT(p.ns(), 0);
 }
 
+// A cache without a rate limit.
+bool Always(int64_t) { return true; }
+
 class RetriesRules : public ::testing::Test {
  protected:
   // Whether a call of that kind that failed so is sent again.
@@ -101,7 +104,7 @@ class RetriesRules : public ::testing::Test {
     Retries rules(cache_, &metrics_, seed_++);
     const Retries::Failed call{.kind = kind, .operations = 1, .retries = retries,
                                .left_ms = left_ms};
-    return rules.PauseBefore(call, Error{.code = code, .sent = sent}).has_value();
+    return rules.PauseBefore(call, Error{.code = code, .sent = sent}, Always).has_value();
   }
   core::Registry registry_;
   Metrics metrics_{&registry_};
@@ -151,7 +154,7 @@ TEST_F(RetriesRules, PausesAreRandomAndTheirBoundDoubles) {
       rules.Earn(1);
       const auto pause = rules.PauseBefore(
           {.kind = Kind::kRead, .operations = 1, .retries = retries, .left_ms = 10'000},
-          Error{.code = Code::kUnavailable});
+          Error{.code = Code::kUnavailable}, Always);
       ASSERT_TRUE(pause.has_value());
       least_seen = std::min(least_seen, *pause);
       most_seen = std::max(most_seen, *pause);
@@ -168,7 +171,7 @@ TEST_F(RetriesRules, TheBudgetRefusesAndSaysSo) {
   int allowed = 0;
   for (int i = 0; i < 1000; ++i) {
     rules.Earn(1);
-    allowed += rules.PauseBefore(call, Error{.code = Code::kUnavailable}).has_value();
+    allowed += rules.PauseBefore(call, Error{.code = Code::kUnavailable}, Always).has_value();
   }
   EXPECT_GE(allowed, 100 + CallBudget::kBurst - 1);
   EXPECT_LE(allowed, 100 + CallBudget::kBurst);
@@ -194,6 +197,38 @@ TEST(Hedges, AreOffByDefault) {
   Hedges hedges{config::Cache()};
   EXPECT_FALSE(hedges.on());
   EXPECT_FALSE(hedges.Spend(1));
+}
+
+TEST_F(RetriesRules, TheRateLimitIsAskedLastAndSparesTheBudget) {
+  Retries rules(cache_, &metrics_, 1);
+  const Retries::Failed call{.kind = Kind::kRead, .operations = 1, .retries = 0, .left_ms = 1000};
+  int asked = 0;
+  const auto never = [&](int64_t pause_ms) {
+    EXPECT_GE(pause_ms, 0);
+    ++asked;
+    return false;
+  };
+  for (int i = 0; i < 500; ++i) {
+    EXPECT_FALSE(rules.PauseBefore(call, Error{.code = Code::kUnavailable}, never).has_value());
+  }
+  EXPECT_EQ(asked, 500);
+  EXPECT_EQ(metrics_.retry_limited.Value(), 500u);
+  EXPECT_EQ(metrics_.retry_refused.Value(), 0u);
+  int allowed = 0;
+  while (rules.PauseBefore(call, Error{.code = Code::kUnavailable}, Always).has_value()) ++allowed;
+  EXPECT_EQ(allowed, CallBudget::kBurst);
+  EXPECT_FALSE(rules.PauseBefore(call, Error{.code = Code::kUnavailable}, never).has_value());
+  EXPECT_FALSE(rules.PauseBefore(call, Error{.code = Code::kNotFound}, never).has_value());
+  EXPECT_EQ(asked, 500);
+}
+
+TEST(CallBudget, AffordsWhatItWouldSpend) {
+  CallBudget budget(10);
+  EXPECT_TRUE(budget.Affords(300));
+  EXPECT_TRUE(budget.Spend(60));
+  EXPECT_TRUE(budget.Affords(40));
+  EXPECT_FALSE(budget.Affords(41));
+  EXPECT_FALSE(CallBudget(0).Affords(0));
 }
 
 }  // namespace

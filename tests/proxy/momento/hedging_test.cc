@@ -80,6 +80,28 @@ TEST_F(HedgingTest, ASlowGetIsAskedOverAnotherConnectionAndTheSecondMayWin) {
   EXPECT_EQ(Metric("proxy_momento_hedge_won_total"), 1);
 }
 
+TEST_F(HedgingTest, WhatTheRateLimitRefusesIsNotAskedTwice) {
+  StartLearned();
+  Limit limit;
+  limit.admits = false;
+  client_->Observe(&limit);
+  StartGet();
+  RunUntil([&] { return Metric("proxy_momento_hedge_limited_total") == 1; });
+  EXPECT_EQ(held_.size(), 1u);
+  EXPECT_EQ(limit.asked.size(), 1u);
+  AnswerHeld(0);
+  RunUntil([&] { return results_.size() == 1; });
+  EXPECT_TRUE(results_[0].hit);
+  limit.admits = true;
+  StartGet();
+  WaitHeld(3);
+  EXPECT_EQ(limit.asked.back().pause_ms, 0);
+  AnswerHeld(2);
+  RunUntil([&] { return results_.size() == 2; });
+  EXPECT_EQ(Metric("proxy_momento_hedge_sent_total"), 1);
+  client_->Observe(nullptr);
+}
+
 TEST_F(HedgingTest, TheFirstMayWinToo) {
   StartLearned();
   StartGet();

@@ -67,6 +67,41 @@ TEST_F(RetriesTest, AReadThatFailsTwiceIsAnswered) {
   EXPECT_EQ(Metric("proxy_momento_retry_succeeded_total"), 1);
 }
 
+TEST_F(RetriesTest, TheRateLimitOfTheCacheIsAskedForEachAttempt) {
+  StartFailing(2, 14);
+  Limit limit;
+  client_->Observe(&limit);
+  EXPECT_TRUE(Get().hit);
+  ASSERT_EQ(limit.asked.size(), 2u);
+  EXPECT_EQ(limit.asked[0].operations, 1u);
+  EXPECT_EQ(limit.asked[0].bytes, 1u);
+  EXPECT_EQ(limit.ended, 1);
+  EXPECT_EQ(Metric("proxy_momento_retry_limited_total"), 0);
+  client_->Observe(nullptr);
+}
+
+TEST_F(RetriesTest, WhatTheRateLimitRefusesIsNotSentAgain) {
+  StartFailing(1000, 14);
+  Limit limit;
+  limit.admits = false;
+  client_->Observe(&limit);
+  EXPECT_EQ(Get().error.code, Code::kUnavailable);
+  EXPECT_EQ(requests_, 1);
+  EXPECT_EQ(Metric("proxy_momento_retry_limited_total"), 1);
+  EXPECT_EQ(Metric("proxy_momento_retry_sent_total"), 0);
+  // A batch weighs as much as its keys, each in whole kilobytes.
+  const std::string longest(3000, 'l');
+  std::vector<GetResult> got;
+  client_->GetBatch({"ab", longest}, [&](std::vector<GetResult> results) {
+    got = std::move(results);
+  });
+  client_->Flush();
+  RunUntil([&] { return !got.empty(); });
+  EXPECT_EQ(limit.asked.back().operations, 1u + 3u);
+  EXPECT_EQ(limit.asked.back().bytes, 3002u);
+  client_->Observe(nullptr);
+}
+
 TEST_F(RetriesTest, InternalIsAReasonToo) {
   StartFailing(1, 13);
   EXPECT_TRUE(Get().hit);

@@ -20,6 +20,18 @@ inline void AnswerHit(FakePeer* peer, int32_t stream, const FakeRequest&) {
   peer->ReplyGrpc(stream, kHit);
 }
 
+// Stands for the rate limit of a cache.
+struct Limit final : CallObserver {
+  bool AdmitExtra(const ExtraCall& call) override {
+    asked.push_back(call);
+    return admits;
+  }
+  void OnCallEnded(const Error&, int64_t, int64_t) override { ++ended; }
+  bool admits = true;
+  std::vector<ExtraCall> asked;
+  int ended = 0;
+};
+
 class ScriptedClientTest : public ::testing::Test {
  protected:
   void StartServer(FakeScript script, uint16_t port = 0) {

@@ -67,6 +67,10 @@ class FakeClient final : public Client {
     holding_ = false;
     pending_[index] = {std::move(held_), true, pending_[index].origin};
   }
+  // What a retry or a hedge would be told.
+  bool AskForMore(const ExtraCall& call) {
+    return observer_ == nullptr || observer_->AdmitExtra(call);
+  }
   std::vector<std::string> TakeCalls() { return std::exchange(calls, {}); }
   static std::string HashOf(absl::string_view stored) { return absl::StrCat("#", stored); }
   int64_t TtlOf(const std::string& key) {

@@ -464,6 +464,34 @@ TEST_F(LimitGuard, AConditionalStoreWeighsTwice) {
   }
 }
 
+TEST_F(LimitGuard, RetriesAndHedgesGoOnlyWhereThereIsRoomAndTakeIt) {
+  guard();
+  const momento::ExtraCall one{.operations = 1, .bytes = 1};
+  int more = 0;
+  while (more < 100 && client_.AskForMore(one)) ++more;
+  EXPECT_EQ(more, 11);  // A tenth of a second's burst, as for anybody.
+  // A call after them waits for its time, which is theirs first.
+  const uint64_t get = Send(GetOf({"k"}));
+  service().EndTurn();
+  EXPECT_TRUE(client_.calls.empty());
+  // Who is to go later may have what is to be had by then; here two turns of ten ms are.
+  EXPECT_FALSE(client_.AskForMore({.operations = 1, .bytes = 1, .pause_ms = 9}));
+  EXPECT_TRUE(client_.AskForMore({.operations = 1, .bytes = 1, .pause_ms = 25}));
+  EXPECT_FALSE(client_.AskForMore(one));
+  Wait(15);
+  EXPECT_EQ(client_.calls.size(), 1u);
+  DeliverAll();
+  EXPECT_EQ(Reply(get), "END");
+}
+
+TEST_F(LimitGuard, WithoutALimitTheyAlwaysGo) {
+  cache_.operations_per_second = 0;
+  guard();
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_TRUE(client_.AskForMore({.operations = 1000, .bytes = 1'000'000}));
+  }
+}
+
 TEST_F(LimitGuard, BytesHaveALimitOfTheirOwn) {
   cache_.operations_per_second = 0;
   cache_.bytes_per_second = 10'240;
