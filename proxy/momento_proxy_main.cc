@@ -23,6 +23,7 @@
 #include "proto/memcache/codec.h"
 #include "proto/memcache/klog.h"
 #include "proto/memcache/stats_names.h"
+#include "proto/memcache/watch.h"
 #include "proxy/momento/account.h"
 #include "proxy/momento/backend.h"
 #include "proxy/momento/meter.h"
@@ -38,7 +39,8 @@
 
 namespace {
 
-using Service = proto::memcache::WithKlog<proxy::ProxyService>;
+using Logged = proto::memcache::WithKlog<proxy::ProxyService>;
+using Service = proto::memcache::WithWatch<Logged>;
 using MemcacheServer = core::Server<proto::memcache::Codec, Service>;
 using proto::memcache::StatsCounters;
 using proto::memcache::StatsNumbers;
@@ -88,8 +90,8 @@ class CacheFront {
     if (near_ != nullptr) near_->Retune(cache);
     guard_.Retune(cache);
     server_->Retune(limits, [cache, sample = all.klog.sample](Service& service) {
-      service.set_sample(sample);
-      service.within().Retune(cache);
+      service.within().set_sample(sample);
+      service.within().within().Retune(cache);
     });
   }
   const config::Cache& cache() const { return cache_; }
@@ -140,6 +142,7 @@ class CacheFront {
         guard_(cache, shared.pool.size(), shared.process.metrics(), {{"cache", cache.cache_name}},
                shared.process.log()),
         meter_(shared.process.metrics(), {{"cache", cache.cache_name}}),
+        watch_(shared.process.metrics(), {{"server", cache.cache_name}}),
         ready_(shared.pool.size()),
         told_{cache, limits, shared.config.log.level} {
     counts_.bytes.SetMax(cache.request_bytes_max);
@@ -200,7 +203,7 @@ class CacheFront {
     watches_.emplace_back(&worker.loop, clients_.back().get(), &ready_[worker.index],
                           worker.index == 0 ? near_.get() : nullptr);
     return std::make_unique<Service>(
-        shared_.klog, shared_.config.klog.sample, &guarded_.back(), cache_, limits_, &worker.loop, &counts_,
+        &watch_, &worker.loop, limits_.watch, shared_.klog, shared_.config.klog.sample, &guarded_.back(), cache_, limits_, &worker.loop, &counts_,
         [this](absl::string_view argument) { return Stats(argument); });
   }
 
@@ -247,6 +250,7 @@ class CacheFront {
   std::unique_ptr<proxy::NearCache> near_;  // Null: off.
   proxy::Guard guard_;
   proxy::momento::Meter meter_;
+  core::WatchHub watch_;  // Of this cache's clients alone.
   std::vector<std::atomic<bool>> ready_;  // By worker.
   std::vector<std::unique_ptr<proxy::momento::Client>> clients_;  // Outlive their services.
   std::deque<proxy::GuardedClient> guarded_;  // Over them, likewise.
@@ -288,7 +292,7 @@ StatsNumbers CacheFront::TotalNumbers() const {
   cache::FillProcess(shared_.clock, shared_.started_ns, &n);
   cache::AddNet(server_->metrics(), &n);
   cache::FillThreads(shared_.pool.size(), &n);
-  cache::FillKlog(shared_.klog, &n);
+  cache::FillWatch(watch_.metrics(), &n);
   n.max_connections = shared_.connections.max();
   n.kicks_idle = told().limits.idle_timeout > absl::ZeroDuration();
   cache::AddAuth(gate_.get(), &n);
@@ -508,6 +512,7 @@ void Metrics(core::Registry* registry) {
   const proxy::momento::Metrics momento(registry);
   const proxy::momento::KeyMetrics key(registry, "momento", [] { return 0; });
   const core::KlogMetrics klog(registry, nullptr);
+  const core::WatchMetrics watch(registry, {{"server", "default-cache"}});
   const core::AuthMetrics auth(registry, {{"server", "default-cache"}});
 }
 
