@@ -5,6 +5,7 @@
 
 #include "cache/seg/cache.h"
 #include "cache/seg/metrics.h"
+#include "cache/service/eviction_lines.h"
 #include "cache/service/memcache_service.h"
 #include "cache/service/server_numbers.h"
 #include "cache/service/sizes.h"
@@ -82,12 +83,14 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
                                                 process.metrics(), {{"server", "memcache"}}));
   }
   core::WatchHub watch(process.metrics(), {{"server", "memcache"}});
+  cache::EvictionLines evictions(&watch);
   const int64_t started_ns = clock.MonotonicNs();
   const int workers =
       c.server.workers != 0 ? static_cast<int>(c.server.workers) : core::UsableCpus();
   ASSIGN_OR_RETURN(const std::unique_ptr<seg::Cache> engine,
                    seg::Cache::Create(c.seg, &turn_clock, process.metrics(), "main",
                                       cache::LodgingFor(c.seg, workers)));
+  if (c.server.watch) engine->ListenToEvictions(&evictions);
   cache::WarmRestart warm(c.seg, engine.get(), &process);
   core::ConnectionLimit connections(c.server.connections_max);
   core::WorkerPool pool(workers, &clock, process.metrics());

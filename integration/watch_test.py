@@ -75,6 +75,7 @@ def shape(line):
 
 
 def of_type(lines, kind):
+    assert all(" type=" in line for line in lines), "skipped"
     return [line for line in lines if f" type={kind} " in line]
 
 
@@ -182,6 +183,52 @@ def test_connections_of_a_unix_socket_and_idle_ones():
             time.sleep(1.5)
             client_of(running)
             assert dict(fields(watch.line()))["type"] == "conn_new"
+
+
+def fill(port, count):
+    client = Client(port)
+    for i in range(count):
+        client.say(b"set k%d 0 %d 1000\r\n%s\r\n" % (i, 0 if i % 2 else 100, b"x" * 1000))
+        assert client.hear_line() == b"STORED"
+    return client
+
+
+def evictions(port):
+    watch = Watch(port, "evictions mutations")
+    client = fill(port, 3000)
+    client.set(b"the-end", b"")
+    lines = of_type(watch.until("key=the-end"), "eviction")
+    assert lines
+    for line in lines:
+        told = dict(fields(line))
+        assert re.fullmatch(r"k\d+", told["key"]) and told["fetch"] in ("yes", "no"), line
+        eternal = int(told["key"][1:]) % 2 == 1
+        assert told["ttl"] == "-1" if eternal else 90 <= int(told["ttl"]) <= 100, line
+        assert told["size"] == "1000" and int(told["la"]) >= 0 and told["clsid"].isdigit(), line
+    return client, lines
+
+
+def test_evictions_are_memcacheds():
+    with memcached("-t", "1", "-m", "2") as port:
+        wanted = shape(evictions(port)[1][0])
+    with started("segcache", "server.workers=2", "seg.heap_size=1MB",
+                 "seg.segment_size=64KB") as running:
+        client, lines = evictions(port_of(running))
+        assert {tuple(shape(line)) for line in lines} == {tuple(wanted)}
+        assert len(lines) == total(running, "cache_seg_item_evict_total")
+        gone = {dict(fields(line))["key"] for line in lines}
+        assert len(gone) == len(lines)
+        for i in range(0, 3000, 7):
+            assert (client.get(b"k%d" % i) is None) == (f"k{i}" in gone), i
+    with started("momento_proxy", "seg.heap_size=12MB") as running:
+        watch = Watch(port_of(running), "evictions mutations")
+        client = client_of(running)
+        for i in range(30):
+            assert client.set(b"k%d" % i, b"x" * 900_000) == b"STORED"
+        client.set(b"the-end", b"")
+        assert client.get(b"k0") is None, "nothing was evicted"
+        lines = watch.until("key=the-end")
+        assert len(of_type(lines, "item_store")) == len(lines) == 30, lines
 
 
 def test_deletions():
