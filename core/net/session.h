@@ -344,16 +344,20 @@ class Session final : public EventHandler {
     }
     const uint64_t sequence = slots_.Push(C::ContextOf(req), static_cast<uint32_t>(result.consumed));
     unanswered_bytes_ += result.consumed;
-    if (result.status != ParseStatus::kComplete) {
-      if (result.status == ParseStatus::kInvalid) metrics().request_invalid.Add();
-      Deliver(sequence, C::Rejection(req));
-      if (!result.close) return true;
-      failed_ = true;
-      EndInput();
-      return false;
-    }
+    if (result.status != ParseStatus::kComplete) [[unlikely]] return Reject(sequence, req, result);
     shard_->service().Execute(connection_, req, Reply<Response>(shard_, ref_, sequence));
     return !closed() && !streaming_;
+  }
+
+  // Says what the codec has to say. Apart, so that Take() stays small. As Take().
+  [[gnu::noinline]] bool Reject(uint64_t sequence, const typename C::Request& req,
+                                const ParseResult& result) {
+    if (result.status == ParseStatus::kInvalid) metrics().request_invalid.Add();
+    Deliver(sequence, C::Rejection(req));
+    if (!result.close) return true;
+    failed_ = true;
+    EndInput();
+    return false;
   }
 
   void Pause() {

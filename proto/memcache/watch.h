@@ -137,7 +137,7 @@ class WithWatch {
   }
   void Execute(Connection& connection, const Request& req, core::Reply<Response>&& reply) {
     if (desk_.kinds() != 0 || req.op == Op::kWatch) [[unlikely]] {
-      return ExecuteWatched(connection, req, std::move(reply));
+      if (!IsForService(connection, req, &reply)) return;
     }
     service_.Execute(connection.within, req, std::move(reply));
   }
@@ -154,15 +154,18 @@ class WithWatch {
   S& within() { return service_; }
 
  private:
-  void ExecuteWatched(Connection& connection, const Request& req, core::Reply<Response>&& reply) {
+  // Answers `watch`, which is not; lets watchers see what *reply will be sent of anything else. Apart,
+  // so that Execute() stays small where nobody watches.
+  [[gnu::noinline]] bool IsForService(Connection& connection, const Request& req,
+                                      core::Reply<Response>* reply) {
     if (req.op == Op::kWatch) {
-      connection.watcher = Watcher::Admit(req.argument, allowed_, &desk_, std::move(reply));
-    } else if ((WatchKindsOf(req.op) & desk_.kinds()) != 0) {
-      service_.Execute(connection.within, req,
-                       WatchReply(req, connection.fd, &desk_, std::move(reply)));
-    } else {
-      service_.Execute(connection.within, req, std::move(reply));
+      connection.watcher = Watcher::Admit(req.argument, allowed_, &desk_, std::move(*reply));
+      return false;
     }
+    if ((WatchKindsOf(req.op) & desk_.kinds()) != 0) {
+      *reply = WatchReply(req, connection.fd, &desk_, std::move(*reply));
+    }
+    return true;
   }
 
   core::WatchDesk desk_;
