@@ -5,6 +5,7 @@
 
 #include "cache/seg/cache.h"
 #include "cache/seg/metrics.h"
+#include "cache/service/eviction_lines.h"
 #include "cache/service/memcache_service.h"
 #include "cache/service/server_numbers.h"
 #include "cache/service/sizes.h"
@@ -20,10 +21,12 @@
 #include "core/process/reload.h"
 #include "proto/memcache/codec.h"
 #include "proto/memcache/klog.h"
+#include "proto/memcache/watch.h"
 
 namespace {
 
-using Service = proto::memcache::WithKlog<cache::MemcacheService>;
+using Logged = proto::memcache::WithKlog<cache::MemcacheService>;
+using Service = proto::memcache::WithWatch<Logged>;
 using MemcacheServer = core::Server<proto::memcache::Codec, Service>;
 
 // Reclaims expired segments once a second, on the first worker's loop.
@@ -79,12 +82,15 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
     ASSIGN_OR_RETURN(gate, core::AuthGate::Open("server.auth_file", c.server.auth_file, &clock,
                                                 process.metrics(), {{"server", "memcache"}}));
   }
+  core::WatchHub watch(process.metrics(), {{"server", "memcache"}});
+  cache::EvictionLines evictions(&watch);
   const int64_t started_ns = clock.MonotonicNs();
   const int workers =
       c.server.workers != 0 ? static_cast<int>(c.server.workers) : core::UsableCpus();
   ASSIGN_OR_RETURN(const std::unique_ptr<seg::Cache> engine,
                    seg::Cache::Create(c.seg, &turn_clock, process.metrics(), "main",
                                       cache::LodgingFor(c.seg, workers)));
+  if (c.server.watch) engine->ListenToEvictions(&evictions);
   cache::WarmRestart warm(c.seg, engine.get(), &process);
   core::ConnectionLimit connections(c.server.connections_max);
   core::WorkerPool pool(workers, &clock, process.metrics());
@@ -98,7 +104,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
       [&](proto::memcache::StatsNumbers* out) {
         cache::FillProcess(clock, started_ns, out);
         cache::FillThreads(pool.size(), out);
-        cache::FillKlog(klog.get(), out);
+        cache::FillWatch(watch.metrics(), out);
         out->max_connections = connections.max();
         out->kicks_idle = kicks_idle.load(std::memory_order_relaxed);
         cache::AddAuth(gate.get(), out);
@@ -109,7 +115,10 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
       MemcacheServer::Create(
           c.server, c.listen, "memcache", &pool, process.metrics(), &connections,
           proto::memcache::Codec({.item_bytes_max = c.server.item_size_max}, gate.get()),
-          [&](core::Worker&) { return std::make_unique<Service>(klog.get(), c.klog.sample, &shared); },
+          [&](core::Worker& worker) {
+            return std::make_unique<Service>(&watch, &worker.loop, c.server.watch, klog.get(),
+                                             c.klog.sample, &shared);
+          },
           process.log(), process.sockets()));
   process.handover().Receive("memcache", [&](core::Fd fd, std::string unread) {
     server->Inherit(std::move(fd), std::move(unread));
@@ -133,7 +142,9 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
     kicks_idle.store(next.server.idle_timeout > absl::ZeroDuration(), std::memory_order_relaxed);
     shared.Retune(next.server.flush_all, Settings(next, pool.size()));
     server->Retune(next.server,
-                   [sample = next.klog.sample](Service& service) { service.set_sample(sample); });
+                   [sample = next.klog.sample](Service& service) {
+                     service.within().set_sample(sample);
+                   });
   });
   const int code = process.ServeUntilSignal({.begin_drain = [&] { server->BeginDrain(process.handover().GiveTo("memcache")); },
                                    .drained = [&] { return server->live() == 0; },
@@ -157,6 +168,7 @@ void Metrics(core::Registry* registry) {
   const cache::MemcacheMetrics memcache(registry);
   const seg::Metrics engine(registry, "main");
   const core::KlogMetrics klog(registry, nullptr);
+  const core::WatchMetrics watch(registry, {{"server", "memcache"}});
   const core::AuthMetrics auth(registry, {{"server", "memcache"}});
 }
 

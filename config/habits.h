@@ -17,7 +17,7 @@ struct Habits {
   absl::string_view connections;         // Knob of -c; likewise.
   absl::string_view memory;              // Knob of -m; empty: the letter is not offered.
   bool has_unix_socket = true;           // -s and -a, and -l with several addresses; in `listen`.
-  // Knobs of -b, -u, -P, -e, -Y, -I, -F, -M, -L; empty: the letter is noted, but -u, -P, -e and -Y are
+  // Knobs of -b, -u, -P, -e, -Y, -I, -F, -M, -L, -W; empty: the letter is noted, but -u, -P, -e and -Y are
   // refused.
   absl::string_view backlog = "server.backlog";
   absl::string_view user = "server.user";
@@ -28,6 +28,7 @@ struct Habits {
   absl::string_view flush_all = "";
   absl::string_view eviction = "";
   absl::string_view huge_pages = "";
+  absl::string_view watch = "";
   absl::string_view idle_timeout = "server.idle_timeout";  // -o idle_timeout=SECONDS.
   bool has_local = false;                // --local is offered.
   bool needs_source = false;             // Will not start with neither a file nor --local.
@@ -49,6 +50,7 @@ inline Habits HabitsOf<MomentoProxy>() {
           .auth_file = "server.auth_file",
           .item_size = "server.item_size_max",
           .flush_all = "cache[0].flush_all",
+          .watch = "server.watch",
           .has_local = true,
           .needs_source = true,
           .local_defaults = {{"cache[0].cache_name", "default-cache", "--local"},
@@ -70,6 +72,7 @@ inline Habits HabitsOf<Segcache>() {
           .flush_all = "server.flush_all",
           .eviction = "seg.eviction",
           .huge_pages = "seg.huge_pages",
+          .watch = "server.watch",
           .local_defaults = {},
           // Typed by hand it stands in for memcached; with a file it stands in for Pelikan's.
           .without_file_defaults = {{"listen.port", "11211", ""}}};

@@ -57,10 +57,13 @@ struct Server {
 // Where items are stored.
 struct MemcacheServer : Server {
   std::string auth_file;  // Empty: everybody may.
+  bool watch = true;      // As memcached without -W.
 
   template <class V>
   void Visit(V& v) {
     Server::Visit(v);
+    v.Bool("watch", &watch,
+           "let clients see with \"watch\" which keys others get, store and lose, and who connects");
     v.Text("auth_file", &auth_file,
            "file of user:password lines, as memcached's -Y: clients must log in; read again on "
            "SIGHUP; empty lets everybody in");

@@ -14,6 +14,7 @@ import credentials_test  # noqa: E402,F401  Shows its knobs; run_all.sh runs it 
 import handover_test  # noqa: E402,F401  Shows its knob; run_all.sh runs it by itself.
 import klog_test  # noqa: E402,F401  Shows its knobs; run_all.sh runs it by itself.
 import tls_test  # noqa: E402,F401  Shows its knobs; run_all.sh runs it by itself.
+import watch_test  # noqa: E402,F401  Shows its knob; run_all.sh runs it by itself.
 import overload_test  # noqa: E402,F401  Likewise.
 import routes_test  # noqa: E402,F401  Likewise.
 

@@ -25,6 +25,7 @@ parts=(
   "$python integration/tls_test.py $bin"
   "$python integration/segcache_test.py $bin"
   "$python integration/klog_test.py $bin"
+  "$python integration/watch_test.py $bin"
   "$python integration/near_test.py $bin"
   "$python integration/overload_test.py $bin"
   "$python integration/routes_test.py $bin"

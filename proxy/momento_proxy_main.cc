@@ -28,6 +28,7 @@
 #include "proto/memcache/codec.h"
 #include "proto/memcache/klog.h"
 #include "proto/memcache/stats_names.h"
+#include "proto/memcache/watch.h"
 #include "proxy/momento/account.h"
 #include "proxy/momento/backend.h"
 #include "proxy/momento/meter.h"
@@ -48,9 +49,9 @@ namespace {
 
 // A listener of one cache, and one that routes. Two types, so that the first pays nothing for what the
 // second does.
-using PlainService = proto::memcache::WithKlog<proxy::ProxyService>;
+using PlainService = proto::memcache::WithWatch<proto::memcache::WithKlog<proxy::ProxyService>>;
 using PlainServer = core::Server<proto::memcache::Codec, PlainService>;
-using RoutedService = proto::memcache::WithKlog<proxy::RoutedService>;
+using RoutedService = proto::memcache::WithWatch<proto::memcache::WithKlog<proxy::RoutedService>>;
 using RoutedServer = core::Server<proto::memcache::Codec, RoutedService>;
 using proto::memcache::StatsCounters;
 using proto::memcache::StatsNumbers;
@@ -144,7 +145,9 @@ class CacheFront {
     if (near_ != nullptr) near_->Retune(cache);
     guard_.Retune(cache);
     WithServer([&](auto& server) {
-      server.Retune(limits, [sample = all.klog.sample](auto& service) { service.set_sample(sample); });
+      server.Retune(limits, [sample = all.klog.sample](auto& service) {
+        service.within().set_sample(sample);
+      });
     });
     for (size_t i = 0; i < services_.size(); ++i) {
       shared_.pool.worker(static_cast<int>(i)).loop.Post([service = services_[i], cache] {
@@ -215,6 +218,7 @@ class CacheFront {
         guard_(cache, shared.pool.size(), shared.process.metrics(), {{"cache", cache.cache_name}},
                shared.process.log()),
         meter_(shared.process.metrics(), {{"cache", cache.cache_name}}),
+        watch_(shared.process.metrics(), {{"server", cache.cache_name}}),
         ready_(shared.pool.size()),
         behind_{this},
         told_{cache, limits, shared.config.log.level} {
@@ -314,10 +318,10 @@ class CacheFront {
 
   // What a worker serves the cache with, by who owns the ProxyService: the server, or this.
   std::unique_ptr<PlainService> MakePlain(core::Worker& worker) {
-    auto service = std::make_unique<PlainService>(shared_.klog, shared_.config.klog.sample,
-                                                  MakeClient(worker), cache_, limits_, &worker.loop,
-                                                  &counts_, StatsOfThis());
-    services_.push_back(&service->within());
+    auto service = std::make_unique<PlainService>(
+        &watch_, &worker.loop, limits_.watch, shared_.klog, shared_.config.klog.sample,
+        MakeClient(worker), cache_, limits_, &worker.loop, &counts_, StatsOfThis());
+    services_.push_back(&service->within().within());
     return service;
   }
   proxy::ProxyService* MakeOwn(core::Worker& worker) {
@@ -328,9 +332,10 @@ class CacheFront {
   }
   std::unique_ptr<RoutedService> MakeRouted(core::Worker& worker) {
     MakeOwn(worker);
-    auto service = std::make_unique<RoutedService>(shared_.klog, shared_.config.klog.sample,
-                                                   &*table_, &*route_metrics_);
-    routed_services_.push_back(&service->within());
+    auto service = std::make_unique<RoutedService>(
+        &watch_, &worker.loop, limits_.watch, shared_.klog, shared_.config.klog.sample, &*table_,
+        &*route_metrics_);
+    routed_services_.push_back(&service->within().within());
     return service;
   }
 
@@ -377,6 +382,7 @@ class CacheFront {
   std::unique_ptr<proxy::NearCache> near_;  // Null: off.
   proxy::Guard guard_;
   proxy::momento::Meter meter_;
+  core::WatchHub watch_;  // Of this cache's clients alone.
   std::vector<std::atomic<bool>> ready_;  // By worker.
   std::vector<std::unique_ptr<proxy::momento::Client>> clients_;  // Outlive their services.
   std::deque<proxy::GuardedClient> guarded_;  // Over them, likewise.
@@ -429,7 +435,7 @@ StatsNumbers CacheFront::TotalNumbers() const {
   cache::FillProcess(shared_.clock, shared_.started_ns, &n);
   if (net_ != nullptr) cache::AddNet(*net_, &n);
   cache::FillThreads(shared_.pool.size(), &n);
-  cache::FillKlog(shared_.klog, &n);
+  cache::FillWatch(watch_.metrics(), &n);
   n.max_connections = shared_.connections.max();
   n.kicks_idle = told().limits.idle_timeout > absl::ZeroDuration();
   cache::AddAuth(gate_.get(), &n);
@@ -677,6 +683,7 @@ void Metrics(core::Registry* registry) {
   const proxy::momento::Metrics momento(registry);
   const proxy::momento::KeyMetrics key(registry, "momento", [] { return 0; });
   const core::KlogMetrics klog(registry, nullptr);
+  const core::WatchMetrics watch(registry, {{"server", "default-cache"}});
   const core::AuthMetrics auth(registry, {{"server", "default-cache"}});
 }
 

@@ -105,6 +105,9 @@ class CacheImpl final : public Cache {
   size_t item_bytes_max() const override {
     return heap_->item_bytes_max() - Item::kOverheadMax;
   }
+  void ListenToEvictions(EvictionListener* listener) override {
+    heap_->ListenToEvictions(listener);
+  }
   const Arrival& arrival() const override { return arrival_; }
   absl::Status Save(int64_t note, absl::FunctionRef<bool()> cancelled) override;
 

@@ -19,6 +19,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "cache/seg/eviction_listener.h"
 #include "cache/seg/marks.h"
 #include "config/seg.h"
 #include "core/base/bytes.h"
@@ -211,6 +212,9 @@ class Cache {
   virtual void VisitSizes(uint32_t stride, absl::FunctionRef<void(size_t bytes)> see) = 0;
   // The largest key + value that fits.
   virtual size_t item_bytes_max() const = 0;
+  // `listener` hears of evictions from now on, and outlives the last write. Before any thread uses the
+  // cache.
+  virtual void ListenToEvictions(EvictionListener* listener) = 0;
 
   virtual const Arrival& arrival() const = 0;
   // Leaves everything in the file of the lodging, for a Create() with the same options: items, their

@@ -33,6 +33,8 @@ void SegmentHeap::Drain(uint32_t id, int64_t now_ms, Mercy mercy, uint32_t besid
   const double least = flushed ? kNothingStays : LeastScore(id, now_ms, mercy);
   // Past the queue of new items a count says nothing of the uses before.
   const bool tells_unused = freq_max_ != 0 && s.rank == Rank::kNew;
+  EvictionListener* const listener =
+      listener_ != nullptr && listener_->listens() ? listener_ : nullptr;
   Losses expired, evicted;
   const uint32_t used = s.used_bytes.load(std::memory_order_relaxed);
   for (Location at{id, 0}; at.offset < used && s.live_items() != 0;) {
@@ -68,6 +70,14 @@ void SegmentHeap::Drain(uint32_t id, int64_t now_ms, Mercy mercy, uint32_t besid
       if (uses == 0 && tells_unused) ++losses.unused;
       if (found.deadline_ms() != kDeadlineNever) ++losses.with_ttl;
       if (alive && remembers) ghosts_.Add(hash);
+      if (alive && listener != nullptr) [[unlikely]] {
+        const int64_t deadline_ms = found.deadline_ms();
+        listener->OnEvict({.key = found.key(),
+                           .value_bytes = found.value().size(),
+                           .ttl_ms = deadline_ms == kDeadlineNever ? -1 : deadline_ms - now_ms,
+                           .used = uses != 0,
+                           .age_ms = now_ms - s.opened_ms});
+      }
     }
     at = next;
   }

@@ -42,6 +42,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cache/seg/eviction/policy.h"
+#include "cache/seg/eviction_listener.h"
 #include "cache/seg/ghosts.h"
 #include "cache/seg/hash_table.h"
 #include "cache/seg/mapping.h"
@@ -193,6 +194,9 @@ class SegmentHeap {
 
   // See Cache::VisitSizes().
   void VisitSizes(int64_t now_ms, uint32_t stride, absl::FunctionRef<void(size_t bytes)> see);
+
+  // See Cache::ListenToEvictions().
+  void ListenToEvictions(EvictionListener* listener) { listener_ = listener; }
 
   Segment* segment(uint32_t id) { return &segments_[id]; }
   Item item(Location at) const {
@@ -417,6 +421,7 @@ class SegmentHeap {
   const uint32_t reserve_;  // Segments kept free for items that move.
   const uint32_t in_service_least_;
   Ghosts ghosts_;
+  EvictionListener* listener_ = nullptr;  // Null: nobody.
   std::atomic<bool> has_evicted_{false};  // Until then every item has the same prospects.
 
   core::Mutex retire_mu_;   // Held while a segment is given to the index: they go in order.

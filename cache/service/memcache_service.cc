@@ -77,6 +77,7 @@ MemcacheService::Response MemcacheService::Answer(const Request& req) {
     case Op::kStats:
       return Stats(req);
     case Op::kGet:
+    case Op::kWatch:  // WithWatch's.
       break;
   }
   return Response(Status::kError);
@@ -207,6 +208,7 @@ MemcacheService::Response MemcacheService::Set(const Request& req, Life life) {
 
 MemcacheService::Response MemcacheService::StoreIf(const Request& req, Life life) {
   const bool extends = req.mode == StoreMode::kAppend || req.mode == StoreMode::kPrepend;
+  uint64_t extended_bytes = 0;
   Status refused = Status::kStored;  // Or why nothing is to be stored.
   Update update;
   const auto decide = [&](const ItemRef& found, Update* u) {
@@ -225,6 +227,7 @@ MemcacheService::Response MemcacheService::StoreIf(const Request& req, Life life
       const bool append = req.mode == StoreMode::kAppend;
       u->value = append ? absl::StrCat(found.value(), req.value)
                         : absl::StrCat(req.value, found.value());
+      extended_bytes = u->value.size();
       u->flags = found.flags();
       u->ttl_ms = found.ttl_ms();
     } else {
@@ -246,7 +249,9 @@ MemcacheService::Response MemcacheService::StoreIf(const Request& req, Life life
   // gone at once is stored all the same, whether or not there was something to remove.
   if (extends && result == StoreResult::kTooLarge) return Response(Status::kNotStored);
   if (update.action == Update::Action::kDelete) result = StoreResult::kStored;
-  return AfterStore(req, result, update.new_cas);
+  Response rsp = AfterStore(req, result, update.new_cas);
+  rsp.bytes = extended_bytes;
+  return rsp;
 }
 
 MemcacheService::Response MemcacheService::AfterStore(const Request& req, StoreResult result,
@@ -273,13 +278,15 @@ MemcacheService::Response MemcacheService::AfterStore(const Request& req, StoreR
 // --- delete incr decr touch ---
 
 MemcacheService::Response MemcacheService::Delete(const Request& req) {
-  Status status = Status::kNotFound;
+  Response rsp(Status::kNotFound);
+  Status& status = rsp.status;
   Update update;
   cache_.Apply(
       req.key(),
       [&](const ItemRef& found, Update* u) {
         status = Status::kNotFound;
         if (!found.found()) return;
+        rsp.bytes = found.value().size();
         if (TokenDiffers(req, found)) return void(status = Status::kExists);
         status = Status::kDeleted;
         u->action = Update::Action::kDelete;
@@ -287,12 +294,13 @@ MemcacheService::Response MemcacheService::Delete(const Request& req) {
       &update);
   if (status == Status::kDeleted) metrics_.delete_hit.Add();
   if (status == Status::kNotFound) metrics_.delete_miss.Add();
-  return Response(status);
+  return rsp;
 }
 
 MemcacheService::Response MemcacheService::Arithmetic(const Request& req) {
-  Status status = Status::kNotFound;
-  uint64_t number = 0;
+  Response rsp(Status::kNotFound);
+  Status& status = rsp.status;
+  uint64_t& number = rsp.number;
   bool made = false;
   const Life first = LifeOf(req.initial_exptime);
   Update update;
@@ -313,6 +321,7 @@ MemcacheService::Response MemcacheService::Arithmetic(const Request& req) {
           return;
         }
         if (!found.found()) return;
+        rsp.bytes = found.value().size();
         if (!proto::memcache::MayBeCounter(req.key().size(), found.value().size(), found.flags())) {
           return void(status = Status::kNonNumeric);
         }
@@ -330,12 +339,11 @@ MemcacheService::Response MemcacheService::Arithmetic(const Request& req) {
   if (status == Status::kNotFound) {
     (req.decrement ? metrics_.decr_miss : metrics_.incr_miss).Add();
   }
-  if (status != Status::kNumber) return Response(status);
+  if (status != Status::kNumber) return rsp;
   if (result != StoreResult::kStored && !(made && first.gone)) {
     return Response(Status::kOutOfMemory);
   }
   if (!made) (req.decrement ? metrics_.decr_hit : metrics_.incr_hit).Add();
-  Response rsp = Response::Number(number);
   rsp.cas = update.new_cas;
   return rsp;
 }
@@ -344,19 +352,21 @@ MemcacheService::Response MemcacheService::Touch(const Request& req) {
   const Life life = LifeOf(req.exptime);
   if ((req.want & proto::memcache::kWantCas) != 0) return TouchAndTell(req, life);
   bool found_it = false;
+  Response rsp(Status::kTouched);
   Update update;
   const StoreResult result = cache_.Apply(
       req.key(),
       [&](const ItemRef& found, Update* u) {
         found_it = found.found();
         if (!found_it) return;
+        rsp.bytes = found.value().size();
         u->action = life.gone ? Update::Action::kDelete : Update::Action::kTouch;
         u->ttl_ms = life.ttl_ms;
       },
       &update);
   (found_it ? metrics_.touch_hit : metrics_.touch_miss).Add();
   if (result == StoreResult::kNoMemory) return Response(Status::kOutOfMemory);
-  return Response(found_it ? Status::kTouched : Status::kNotFound);
+  return found_it ? std::move(rsp) : Response(Status::kNotFound);
 }
 
 // The token and the flags are those of the write that was touched.
@@ -367,6 +377,7 @@ MemcacheService::Response MemcacheService::TouchAndTell(const Request& req, Life
   Response rsp(Status::kTouched);
   rsp.cas = found.cas();
   rsp.flags = found.flags();
+  rsp.bytes = found.value().size();
   return rsp;
 }
 

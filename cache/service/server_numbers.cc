@@ -76,10 +76,12 @@ uint64_t VerbosityOf(config::Log::Level level) {
   return level == config::Log::Level::kDebug ? 1 : 0;
 }
 
-void FillKlog(const core::CommandLog* log, proto::memcache::StatsNumbers* out) {
-  if (log == nullptr) return;
-  out->counters.log_written = log->written();
-  out->counters.log_dropped = log->dropped();
+void FillWatch(const core::WatchMetrics& watch, proto::memcache::StatsNumbers* out) {
+  out->counters.watch_written = watch.line_write.Value();
+  out->counters.watch_dropped = watch.line_drop.Value();
+  out->counters.watch_skipped = watch.line_skip.Value();
+  out->counters.watch_sent = watch.line_send.Value();
+  out->watchers = static_cast<uint64_t>(std::max<int64_t>(watch.watcher.Value(), 0));
 }
 
 }  // namespace cache

@@ -9,8 +9,8 @@
 #include "config/tls.h"
 #include "core/auth/gate.h"
 #include "core/base/clock.h"
-#include "core/log/command_log.h"
 #include "core/net/metrics.h"
+#include "core/watch/metrics.h"
 #include "proto/memcache/stats_names.h"
 
 namespace cache {
@@ -33,7 +33,7 @@ void FillThreads(int workers, proto::memcache::StatsNumbers* out);
 // What memcached's -v, -vv stand for.
 uint64_t VerbosityOf(config::Log::Level level);
 
-// Sets the lines of the command log; `log` may be null.
-void FillKlog(const core::CommandLog* log, proto::memcache::StatsNumbers* out);
+// Sets what the watchers of one server got.
+void FillWatch(const core::WatchMetrics& watch, proto::memcache::StatsNumbers* out);
 
 }  // namespace cache

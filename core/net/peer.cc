@@ -1,5 +1,6 @@
 #include "core/net/peer.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -9,6 +10,29 @@
 #include "absl/strings/str_cat.h"
 
 namespace core {
+
+Peer::Peer(int fd) : Peer() {
+  struct sockaddr_storage address = {};
+  socklen_t size = sizeof address;
+  if (::getpeername(fd, reinterpret_cast<struct sockaddr*>(&address), &size) != 0) return;
+  std::memcpy(&address_, &address, sizeof address_);
+}
+
+std::string Peer::ip() const {
+  if (is_unix()) return "unix";
+  char text[INET6_ADDRSTRLEN] = "";
+  if (address_.sin6_family == AF_INET6) {
+    ::inet_ntop(AF_INET6, &address_.sin6_addr, text, sizeof text);
+  } else {
+    struct sockaddr_in v4;
+    std::memcpy(&v4, &address_, sizeof v4);
+    ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+  }
+  return text;
+}
+
+// sockaddr_in has the port in the same place.
+uint16_t Peer::port() const { return is_unix() ? 0 : ntohs(address_.sin6_port); }
 
 std::string PeerAddress(int fd) {
   struct sockaddr_storage address = {};

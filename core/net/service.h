@@ -5,12 +5,17 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <utility>
 
 #include "core/net/codec.h"
 #include "core/net/reply.h"
 
 namespace core {
+
+// Why a connection was closed: its peer left or said goodbye; it broke the protocol or the socket
+// failed; it was silent, or took nothing, for too long; this process goes.
+enum class CloseReason : uint8_t { kNormal, kError, kSilence, kShutdown };
 
 // Connection: what the service remembers of one client connection; created with Connect() when the
 // session opens, destroyed when it closes (replies may still be under way: keep shared state alive
@@ -20,6 +25,10 @@ namespace core {
 // moment, after a few others, unless its connection dies before: time to begin loading what it will
 // look at. False: nothing more is to be parsed before it is executed, for its answer may be so long
 // that the limits are to be looked at again.
+//
+// And `void Opened(Connection&, int fd)`, called once after Connect() with the session's socket, and
+// `void Closed(Connection&, CloseReason)`, called once before the socket closes or goes to another
+// process.
 template <class S, class C>
 concept Service = requires(S s, typename S::Connection& connection, const typename C::Request& req,
                            Reply<typename C::Response> reply) {

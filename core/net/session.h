@@ -7,6 +7,9 @@
 // requests, or bytes of them, are unanswered or too many reply bytes unsent, and goes on when there is room. At end of
 // input, after "quit" or a fatal protocol error, and in a drain, what was accepted is answered and
 // flushed before the connection closes. Lives and dies on its worker's thread.
+//
+// A request that is answered in parts (Reply::SendPart) is the last of its session, which from then
+// on reads only to learn that its peer has left, and waits for nobody in a drain.
 #pragma once
 
 #include <sys/epoll.h>
@@ -51,6 +54,9 @@ class Session final : public EventHandler {
         out_(&shard->worker().chunks),
         active_ms_(loop().now_ms()) {
     loop().Add(fd_.get(), EPOLLIN, this);
+    if constexpr (requires { shard->service().Opened(connection_, 0); }) {
+      shard->service().Opened(connection_, fd_.get());
+    }
   }
 
   SessionRef ref() const { return ref_; }
@@ -58,10 +64,14 @@ class Session final : public EventHandler {
   int64_t active_ms() const { return active_ms_; }
   // Reply bytes wait for the peer to take them.
   bool unsent() const { return !out_.empty() || (tls_ != nullptr && tls_->unsent() > 0); }
+  size_t unsent_bytes() const {
+    return out_.size() + stored_bytes_ + (tls_ == nullptr ? 0 : tls_->unsent());
+  }
   bool idle() const { return slots_.empty() && !unsent(); }
 
   void OnEvents(uint32_t events) override {
-    if ((events & (EPOLLERR | EPOLLHUP)) != 0) return Close();
+    if ((events & EPOLLERR) != 0) return Close(CloseReason::kError);
+    if ((events & EPOLLHUP) != 0) return Close(CloseReason::kNormal);
     if ((events & EPOLLIN) != 0) Fill();
     if ((events & EPOLLOUT) != 0) MarkDirty();
   }
@@ -71,16 +81,31 @@ class Session final : public EventHandler {
     DCHECK(sequence - slots_.head() < slots_.size());
     auto& slot = slots_.At(sequence);
     unanswered_bytes_ -= slot.request_bytes;
+    if (slot.open) [[unlikely]] {  // The last part.
+      slot.open = streaming_ = false;
+      ended_ = true;
+    }
     if (sequence == slots_.head()) {
       C::Compose(slot.context, std::move(rsp), &out_);
       slots_.PopHead();
       FlushReadySlots();
       if (out_.has_brief()) [[unlikely]] SendBrief();
     } else {
-      slot.ready = std::make_unique<OutBuffer>();
-      C::Compose(slot.context, std::move(rsp), slot.ready.get());
-      slot.ready->KeepBrief();
-      stored_bytes_ += slot.ready->size();
+      Store(&slot, std::move(rsp));
+    }
+    MarkDirty();
+  }
+
+  // A part of the answer to request `sequence`, which stays unanswered.
+  void DeliverPart(uint64_t sequence, Response&& rsp) {
+    DCHECK(sequence - slots_.head() < slots_.size());
+    auto& slot = slots_.At(sequence);
+    slot.open = streaming_ = true;
+    if (sequence == slots_.head()) {
+      C::Compose(slot.context, std::move(rsp), &out_);
+      if (out_.has_brief()) SendBrief();
+    } else {
+      Store(&slot, std::move(rsp));
     }
     MarkDirty();
   }
@@ -89,10 +114,11 @@ class Session final : public EventHandler {
   void Flush() {
     dirty_ = false;
     if (closed()) return;
-    if (unsent() && !Send()) return Close();
+    if (unsent() && !Send()) return Close(CloseReason::kError);
+    if (streaming_ && MayCutOff()) [[unlikely]] return Close(EndReason());
     if (paused_ && !Backlogged()) shard_->MakeRunnable(ref_);
     if (moving_ && AtRest() && idle() && !ended_ && !paused_) return Move();
-    if (Finished()) return Close();
+    if (Finished()) return Close(EndReason());
     UpdateInterest();
     if (slots_.empty()) slots_.Shrink();
   }
@@ -116,14 +142,17 @@ class Session final : public EventHandler {
   // process takes connections over: answers what was read, and hands the connection on.
   void BeginDrain() {
     if (closed()) return;
-    moving_ = shard_->gives() && CanMove();
-    if (!moving_ && WantsRead()) Fill();  // Requests already in the socket count as accepted.
+    if (!streaming_) {
+      moving_ = shard_->gives() && CanMove();
+      if (!moving_ && WantsRead()) Fill();  // Requests already in the socket count as accepted.
+    }
     draining_ = true;
     MarkDirty();
   }
 
-  void Close() {
+  void Close(CloseReason reason) {
     if (closed()) return;
+    TellClosed(reason);
     loop().Remove(fd_.get(), this);
     if (tls_ != nullptr) tls_->SayGoodbye();
     DiscardInput();
@@ -149,15 +178,28 @@ class Session final : public EventHandler {
 
   bool Backlogged() const {
     return slots_.size() >= limits().in_flight_max || unanswered_bytes_ >= kUnansweredBytesMax ||
-           out_.size() + stored_bytes_ + (tls_ == nullptr ? 0 : tls_->unsent()) >=
-               limits().output_max;
+           unsent_bytes() >= limits().output_max;
   }
   bool WantsRead() const {
+    if (streaming_) return !ended_;
     if (moving_) return !paused_ && !ended_ && !AtRest();
     return !paused_ && !ended_ && !(draining_ && !InputBegun());
   }
   bool Finished() const {
     return (ended_ || (draining_ && !moving_ && !InputBegun())) && !paused_ && idle();
+  }
+
+  // An answer without end ends when nobody listens any more, or nobody is to, after what was asked
+  // before it.
+  bool MayCutOff() { return (ended_ || draining_) && slots_.At(slots_.head()).open; }
+  CloseReason EndReason() const {
+    if (failed_) return CloseReason::kError;
+    return ended_ ? CloseReason::kNormal : CloseReason::kShutdown;
+  }
+  void TellClosed(CloseReason reason) {
+    if constexpr (requires { shard_->service().Closed(connection_, reason); }) {
+      shard_->service().Closed(connection_, reason);
+    }
   }
 
   // What is not known from the bytes still to come cannot be handed on.
@@ -173,6 +215,7 @@ class Session final : public EventHandler {
     return false;
   }
   void Move() {
+    TellClosed(CloseReason::kShutdown);
     loop().Remove(fd_.get(), this);
     shard_->Give(std::move(fd_), input_.view());
     shard_->Retire(ref_);
@@ -189,6 +232,7 @@ class Session final : public EventHandler {
   // One read a turn, so that a busy peer cannot starve the others.
   void Fill() {
     if (!WantsRead()) return;
+    if (streaming_) [[unlikely]] return Discard();
     const bool direct = input_.empty();
     char* into = shard_->worker().scratch.get();
     size_t room = Worker::kScratchBytes;
@@ -201,7 +245,7 @@ class Session final : public EventHandler {
     }
     const ssize_t n = Receive(into, room);
     if (n < 0) {
-      if (errno != EAGAIN && errno != EINTR) Close();
+      if (errno != EAGAIN && errno != EINTR) Close(CloseReason::kError);
       return;
     }
     if (n == 0) return EndInput();
@@ -225,6 +269,17 @@ class Session final : public EventHandler {
   }
   static constexpr size_t InputStep() { return 16 * 1024; }
 
+  // Reads what nobody will look at. Its peer's silence is judged by what it takes, not by this.
+  void Discard() {
+    const ssize_t n = Receive(shard_->worker().scratch.get(), Worker::kScratchBytes);
+    if (n < 0) {
+      if (errno != EAGAIN && errno != EINTR) Close(CloseReason::kError);
+      return;
+    }
+    metrics().read_bytes.Add(n);
+    if (n == 0 || (tls_ != nullptr && tls_->ended())) EndInput();
+  }
+
   void EndInput() {
     ended_ = true;
     MarkDirty();
@@ -232,6 +287,7 @@ class Session final : public EventHandler {
 
   // Executes every complete request in `in` that there is room for. Returns the bytes done with.
   size_t Parse(absl::string_view in) {
+    if (streaming_) return in.size();
     TurnClock::Expire();  // What arrived is not to be answered as of before it did.
     size_t done = 0;
     uint64_t taken = 0;
@@ -288,20 +344,34 @@ class Session final : public EventHandler {
     }
     const uint64_t sequence = slots_.Push(C::ContextOf(req), static_cast<uint32_t>(result.consumed));
     unanswered_bytes_ += result.consumed;
-    if (result.status != ParseStatus::kComplete) {
-      if (result.status == ParseStatus::kInvalid) metrics().request_invalid.Add();
-      Deliver(sequence, C::Rejection(req));
-      if (!result.close) return true;
-      EndInput();
-      return false;
-    }
+    if (result.status != ParseStatus::kComplete) [[unlikely]] return Reject(sequence, req, result);
     shard_->service().Execute(connection_, req, Reply<Response>(shard_, ref_, sequence));
-    return !closed();
+    return !closed() && !streaming_;
+  }
+
+  // Says what the codec has to say. Apart, so that Take() stays small. As Take().
+  [[gnu::noinline]] bool Reject(uint64_t sequence, const typename C::Request& req,
+                                const ParseResult& result) {
+    if (result.status == ParseStatus::kInvalid) metrics().request_invalid.Add();
+    Deliver(sequence, C::Rejection(req));
+    if (!result.close) return true;
+    failed_ = true;
+    EndInput();
+    return false;
   }
 
   void Pause() {
     if (std::exchange(paused_, true)) return;
     metrics().read_pause.Add();
+  }
+
+  // Composes what comes before its turn.
+  void Store(typename Slots<typename C::ReplyContext>::Slot* slot, Response&& rsp) {
+    if (slot->ready == nullptr) slot->ready = std::make_unique<OutBuffer>();
+    stored_bytes_ -= slot->ready->size();
+    C::Compose(slot->context, std::move(rsp), slot->ready.get());
+    slot->ready->KeepBrief();
+    stored_bytes_ += slot->ready->size();
   }
 
   void FlushReadySlots() {
@@ -311,6 +381,7 @@ class Session final : public EventHandler {
       stored_bytes_ -= slot.ready->size();
       out_.Append(std::move(*slot.ready));
       slot.ready.reset();
+      if (slot.open) return;
       slots_.PopHead();
     }
   }
@@ -391,6 +462,8 @@ class Session final : public EventHandler {
   bool dirty_ = false;     // In the shard's list of sessions to flush this turn.
   bool paused_ = false;    // Complete requests may wait in input_ for room.
   bool ended_ = false;     // Nothing more will be read: end of input, quit, or a fatal error.
+  bool failed_ = false;    // The latter.
+  bool streaming_ = false;  // Its last request is being answered in parts: input is dropped.
   bool draining_ = false;
   bool moving_ = false;    // Draining, to go on in another process.
   int64_t active_ms_;

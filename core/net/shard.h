@@ -79,7 +79,7 @@ class Shard final : public ReplySink<typename C::Response> {
     worker_.loop.RemoveTurnEnd(&collect_);
     worker_.loop.RemoveTurnEnd(&flush_);
     for (auto& session : sessions_) {
-      if (session != nullptr) session->Close();
+      if (session != nullptr) session->Close(CloseReason::kShutdown);
     }
     retired_.clear();
     service_.reset();  // While this sink still stands: a late reply finds no session and is dropped.
@@ -171,7 +171,16 @@ class Shard final : public ReplySink<typename C::Response> {
     Session<C, S>* session = Find(ref);
     if (session == nullptr) return;
     metrics_.reply_abandon.Add();
-    session->Close();
+    session->Close(CloseReason::kError);
+  }
+  // --- ReplySink: the worker. ---
+  void DeliverPart(SessionRef ref, uint64_t sequence, Response&& rsp) override {
+    if (Session<C, S>* session = Find(ref)) session->DeliverPart(sequence, std::move(rsp));
+  }
+  std::optional<size_t> Unsent(SessionRef ref) override {
+    const Session<C, S>* session = Find(ref);
+    if (session == nullptr) return std::nullopt;
+    return session->unsent_bytes();
   }
 
  private:
@@ -258,10 +267,10 @@ class Shard final : public ReplySink<typename C::Response> {
       const int64_t silent_ms = now_ms - session->active_ms();
       if (idle_ms > 0 && session->idle() && silent_ms >= idle_ms) {
         metrics_.connection_idle.Add();
-        session->Close();
+        session->Close(CloseReason::kSilence);
       } else if (stall_ms > 0 && session->unsent() && silent_ms >= stall_ms) {
         metrics_.connection_stall.Add();
-        session->Close();
+        session->Close(CloseReason::kSilence);
       }
     }
     SweepIfNeeded();

@@ -19,6 +19,7 @@ class Slots {
     Context context;
     uint32_t request_bytes = 0;        // What the service may be holding for it.
     std::unique_ptr<OutBuffer> ready;  // The composed reply of a slot that is not yet the head.
+    bool open = false;                 // It was answered in part: there is more to come.
   };
 
   bool empty() const { return head_ == tail_; }
@@ -33,6 +34,7 @@ class Slots {
     slot.context = context;
     slot.request_bytes = request_bytes;
     slot.ready.reset();
+    slot.open = false;
     return tail_++;
   }
   Slot& At(uint64_t sequence) { return ring_[sequence & (capacity_ - 1)]; }

@@ -38,7 +38,7 @@ struct Ignored {
   bool takes_value;
   absl::string_view why;
 };
-constexpr std::array<Ignored, 10> kIgnored = {{
+constexpr std::array<Ignored, 9> kIgnored = {{
     {"-f,--slab-growth-factor", true, "there are no slabs"},
     {"-n,--slab-min-size", true, "there are no slabs"},
     {"-k,--lock-memory", false, "memory is not locked; the service manager's limits decide"},
@@ -48,7 +48,6 @@ constexpr std::array<Ignored, 10> kIgnored = {{
     {"-D", true, "there are no statistics by prefix"},
     {"-A,--enable-shutdown", false, "there is no shutdown command; send SIGTERM"},
     {"-X,--disable-dumping", false, "there is nothing that dumps keys"},
-    {"-W,--disable-watch", false, "there is no watch command"},
 }};
 
 // The switches as typed.
@@ -57,7 +56,7 @@ struct Typed {
   std::vector<std::string> sets, addresses, extended;
   std::optional<uint32_t> port, workers, connections, megabytes, backlog;
   std::optional<std::string> user, pid_file, restart_file, auth_file, unix_socket, unix_mask;
-  bool no_flush = false, no_evictions = false, huge_pages = false;
+  bool no_flush = false, no_evictions = false, huge_pages = false, no_watch = false;
   uint32_t udp_port = 0;
   int verbose = 0;
   bool check = false, print_config = false, describe_config = false, describe_metrics = false;
@@ -152,6 +151,8 @@ void DefineLimits(const config::Habits& habits, CLI::App* app, Typed* typed) {
                 Meaning(habits.huge_pages, " = true"))
       ->group(kGroup);
   app->add_flag("-F,--disable-flush-all", typed->no_flush, Meaning(habits.flush_all, " = false"))
+      ->group(kGroup);
+  app->add_flag("-W,--disable-watch", typed->no_watch, Meaning(habits.watch, " = false"))
       ->group(kGroup);
   app->add_option("-o,--extended", typed->extended,
                   "idle_timeout=SECONDS; the rest is accepted and has no effect here")
@@ -315,6 +316,7 @@ void AddLetters(const config::Habits& habits, const Typed& typed, Arguments* arg
   set_if(typed.no_evictions, habits.eviction, "none", "-M");
   set_if(typed.huge_pages, habits.huge_pages, "true", "-L");
   set_if(typed.no_flush, habits.flush_all, "false", "-F");
+  set_if(typed.no_watch, habits.watch, "false", "-W");
   if (typed.user) set(habits.user, *typed.user, "-u");
   if (typed.pid_file) set(habits.pid_file, *typed.pid_file, "-P");
   if (typed.restart_file) set(habits.restart_file, *typed.restart_file, "-e");

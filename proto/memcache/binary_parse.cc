@@ -222,6 +222,7 @@ ParseResult BinaryCodec::Fill(absl::string_view in, const Header& h, Request* re
       return complete;
     case Op::kVersion:
     case Op::kVerbosity:
+    case Op::kWatch:  // No packet asks for it.
       return complete;
     case Op::kDelete:
       break;

@@ -34,6 +34,7 @@ enum class Op : uint8_t {
   kVerbosity,
   kStats,
   kNoop,  // Meta mn, binary NOOP.
+  kWatch,
 };
 
 enum class StoreMode : uint8_t { kSet, kAdd, kReplace, kAppend, kPrepend };
@@ -79,7 +80,8 @@ struct RequestFields {
   // kArithmetic: where there is no item one of this number is made, which lives for initial_exptime.
   std::optional<uint64_t> initial;
   int64_t initial_exptime = 0;
-  absl::string_view argument;   // kStats: the words after "stats"; kVerbosity: the level.
+  // kStats, kWatch: the words after "stats" or "watch"; kVerbosity: the level.
+  absl::string_view argument;
 
   // --- How it was asked: for the codec and for counters; services answer alike either way. ---
   Verb verb = Verb::kNone;

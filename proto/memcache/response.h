@@ -61,6 +61,9 @@ struct Response {
   uint64_t number = 0;  // kNumber.
   uint64_t cas = 0;     // When it was wanted: of what was stored or counted, or is touched.
   uint32_t flags = 0;   // kTouched, when wanted.
+  // The length of the value that append or prepend made, or that was found to be counted, touched or
+  // deleted; 0 where that is not known.
+  uint64_t bytes = 0;
   std::vector<Item> items;
   std::string text;
   std::vector<std::pair<std::string, std::string>> stats;

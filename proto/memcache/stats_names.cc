@@ -60,7 +60,8 @@ constexpr uint64_t StatsCounters::*kCounters[] = {
     &StatsCounters::evicted_active,    &StatsCounters::expired_unfetched,
     &StatsCounters::auth_cmds,         &StatsCounters::auth_errors,
     &StatsCounters::direct_reclaims,   &StatsCounters::idle_kicks,
-    &StatsCounters::log_written,       &StatsCounters::log_dropped,
+    &StatsCounters::watch_written,     &StatsCounters::watch_dropped,
+    &StatsCounters::watch_skipped,     &StatsCounters::watch_sent,
     &StatsCounters::ssl_sessions,      &StatsCounters::ssl_handshake_errors,
     &StatsCounters::ssl_proto_errors};
 static_assert(sizeof(kCounters) / sizeof(kCounters[0]) == sizeof(StatsCounters) / sizeof(uint64_t));
@@ -156,9 +157,11 @@ StatsLines GeneralStats(const StatsNumbers& numbers) {
                  "slab_reassign_busy_items", "slab_reassign_busy_deletes", "slab_reassign_running",
                  "slabs_moved", "lru_crawler_running", "lru_crawler_starts",
                  "lru_maintainer_juggles", "malloc_fails"})
-      .Add("log_worker_dropped", c.log_dropped)
-      .Add("log_worker_written", c.log_written)
-      .AddZeros({"log_watcher_skipped", "log_watcher_sent", "log_watchers"});
+      .Add("log_worker_dropped", c.watch_dropped)
+      .Add("log_worker_written", c.watch_written)
+      .Add("log_watcher_skipped", c.watch_skipped)
+      .Add("log_watcher_sent", c.watch_sent)
+      .Add("log_watchers", numbers.watchers);
   if (numbers.tls_loaded_sec != 0) {
     lines.Add("ssl_new_sessions", c.ssl_sessions)
         .Add("ssl_handshake_errors", c.ssl_handshake_errors)

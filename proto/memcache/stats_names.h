@@ -5,7 +5,7 @@
 // rusage as seconds, a dot and six digits; the whole of a plain "stats" within 4096 bytes (collectd
 // reads into a buffer of that size); cmd_set counting cas attempts too; a version that starts with
 // digits, since libmemcached parses it. Names that describe what is not here (slab moves, an LRU and
-// its crawler, watchers) are given as 0; README.md says which, and what each of the others counts.
+// its crawler) are given as 0; README.md says which, and what each of the others counts.
 //
 // Pure functions: the numbers are the caller's.
 #pragma once
@@ -67,8 +67,10 @@ struct StatsCounters {
   uint64_t accept_pauses = 0;  // listen_disabled_num.
   uint64_t accept_paused_us = 0;
   uint64_t idle_kicks = 0;  // Told only if there is an idle timeout, as memcached does.
-  uint64_t log_written = 0;  // Lines of the command log, and those it lost.
-  uint64_t log_dropped = 0;
+  uint64_t watch_written = 0;  // Lines made for watchers, and those lost before that.
+  uint64_t watch_dropped = 0;
+  uint64_t watch_skipped = 0;  // Of each watcher: lines it went without, and those it got.
+  uint64_t watch_sent = 0;
   uint64_t ssl_sessions = 0;  // Told only where TLS is spoken, as memcached does.
   uint64_t ssl_handshake_errors = 0;
   uint64_t ssl_proto_errors = 0;
@@ -86,6 +88,7 @@ struct StatsNumbers {
   uint64_t time_sec = 0;  // Unix time.
   uint64_t rusage_user_us = 0;
   uint64_t rusage_system_us = 0;
+  uint64_t watchers = 0;
   uint64_t max_connections = 0;
   uint64_t curr_connections = 0;
   bool accepting = true;

@@ -73,6 +73,7 @@ Verb VerbOf(absl::string_view word) {
     case 5:
       if (word == "touch") return Verb::kTouch;
       if (word == "stats") return Verb::kStats;
+      if (word == "watch") return Verb::kWatch;
       break;
     default:
       if (word == "delete") return Verb::kDelete;
@@ -249,6 +250,16 @@ ParseResult ParseVerbosity(absl::string_view rest, size_t line_bytes, Request* r
   return Complete(line_bytes);
 }
 
+// watch: kinds, which are the service's to know; "noreply" is none, but silences the refusal.
+ParseResult ParseWatch(absl::string_view rest, size_t line_bytes, Request* req) {
+  req->op = Op::kWatch;
+  for (absl::string_view words = rest, word; !(word = NextWord(&words)).empty();) {
+    req->noreply = word == kNoreply;
+  }
+  req->argument = rest;
+  return Complete(line_bytes);
+}
+
 // stats: any words, which are the service's to know.
 ParseResult ParseStats(absl::string_view rest, size_t line_bytes, Request* req) {
   req->op = Op::kStats;
@@ -327,6 +338,8 @@ ParseResult TextCodec::ParseLine(absl::string_view in, size_t line_bytes, Reques
     case Verb::kVersion:
       req->op = Op::kVersion;
       return Complete(line_bytes);
+    case Verb::kWatch:
+      return ParseWatch(rest, line_bytes, req);
     case Verb::kQuit:
       return {ParseStatus::kQuit, line_bytes};
     case Verb::kNone:

@@ -29,16 +29,17 @@ enum class Verb : uint8_t {
   kVerbosity,
   kStats,
   kQuit,
+  kWatch,
 };
 
-inline constexpr int kVerbs = static_cast<int>(Verb::kQuit) + 1;
+inline constexpr int kVerbs = static_cast<int>(Verb::kWatch) + 1;
 
 // The verb as clients spell it; "none" for kNone. Fit for a metric label.
 constexpr absl::string_view VerbName(Verb verb) {
   constexpr absl::string_view kNames[kVerbs] = {
       "none",    "get",       "gets",    "gat",       "gats",   "set",  "add",
       "replace", "append",    "prepend", "cas",       "delete", "incr", "decr",
-      "touch",   "flush_all", "version", "verbosity", "stats",  "quit"};
+      "touch",   "flush_all", "version", "verbosity", "stats",  "quit", "watch"};
   return kNames[static_cast<int>(verb)];
 }
 

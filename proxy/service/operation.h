@@ -90,7 +90,8 @@ struct Operation final : core::Timer {
   bool stored = false;               // `body` is what the cache holds now, for `ttl_ms`.
   int64_t sent_ms = 0;               // When the get's or the write's first call was made.
   OperationQueue followers;          // Gets of the same key that take this one's answer.
-  uint64_t number = 0;               // The new value of a counter.
+  // The new value of a counter, or the length of what append or prepend makes.
+  uint64_t number = 0;
   absl::string_view item_value;      // A hit: the tail of `buffer`.
   uint32_t item_flags = 0;
   uint64_t item_cas = 0;             // Of a hit, or of what is being stored.

@@ -92,6 +92,7 @@ void ProxyService::Execute(Connection& connection, const Request& req, Reply rep
     case Op::kStats: return std::move(reply).Send(stats_(req.argument));
     case Op::kVerbosity:
     case Op::kNoop: return std::move(reply).Send(Response(Status::kOk));
+    case Op::kWatch: return std::move(reply).Send(Response(Status::kError));  // WithWatch's.
     case Op::kStore:
     case Op::kDelete:
     case Op::kArithmetic:

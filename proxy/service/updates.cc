@@ -109,6 +109,7 @@ void ProxyService::StoreUpdate(Operation* op, const translate::Unwrapped& old) {
     }
     const bool append = op->mode == StoreMode::kAppend;
     changed = append ? absl::StrCat(old.value, op->body) : absl::StrCat(op->body, old.value);
+    op->number = changed.size();
   }
   if (!turn_open_) loop_->KeepAwake();
   Store(op, changed, old.flags, absl::string_view(op->read.hash),
@@ -120,7 +121,11 @@ void ProxyService::OnUpdated(Operation* op, momento::StoreResult result) {
   if (!result.error.ok()) return FailUpdate(op, result.error, Intent::kWrite);
   if (!result.stored) return RetryUpdate(op);
   Response rsp(Status::kStored);
-  if (op->op == Op::kArithmetic) rsp = Response::Number(op->number);
+  if (op->op == Op::kArithmetic) {
+    rsp = Response::Number(op->number);
+  } else {
+    rsp.bytes = op->number;
+  }
   rsp.cas = op->item_cas;
   EndUpdate(op, std::move(rsp));
 }

@@ -1,6 +1,7 @@
 // Which segment each policy gives up, what it spares, and what that does to items.
 #include <algorithm>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "cache/seg/eviction/policy.h"
@@ -222,6 +223,61 @@ TEST_P(PolicyEffectTest, UseSurvivesBeingMoved) {
   int kept = 0;
   for (int i = 0; i < kUsed; ++i) kept += Has(absl::StrCat("used", i)) ? 1 : 0;
   EXPECT_GT(kept, kUsed * 9 / 10);
+}
+
+// Every item that eviction takes is told of once; what expired, was deleted, replaced or flushed is not.
+TEST_P(PolicyEffectTest, AListenerHearsOfEveryEvictionAndOfNothingElse) {
+  struct Listener final : EvictionListener {
+    bool listens() const override { return on; }
+    void OnEvict(const Evicted& item) override {
+      EXPECT_TRUE(keys.emplace(item.key).second) << "twice";
+      EXPECT_EQ(item.value_bytes, 100u);
+      EXPECT_EQ(item.ttl_ms, item.key.back() % 2 == 0 ? 1'000'000 : kNever);
+      EXPECT_EQ(item.age_ms, 0);
+      used += item.used ? 1 : 0;
+    }
+    bool on = true;
+    uint64_t used = 0;
+    std::set<std::string> keys;
+  } listener;
+  Open(1 << 20, 8 << 10, GetParam());
+  cache_->ListenToEvictions(&listener);
+  const std::string value(100, 'v');
+  const auto sum = [&](absl::string_view name) {
+    double all = 0;
+    registry_.Visit([&](const core::Registry::Sample& s) {
+      if (s.name == name) all += s.value;
+    });
+    return static_cast<uint64_t>(all);
+  };
+  for (int i = 0; i < 2000; ++i) Set(absl::StrCat("short", i), value, 500);
+  for (int i = 0; i < 2000; ++i) Set(absl::StrCat("gone", i), value);
+  for (int i = 0; i < 2000; ++i) cache_->Delete(absl::StrCat("gone", i));
+  for (int i = 0; i < 2000; ++i) Set("same", value);
+  clock_.AdvanceMs(1000);
+  cache_->Tick();
+  cache_->Flush();
+  cache_->Tick();
+  EXPECT_EQ(sum("cache_seg_item_evict_total"), 0u);
+  EXPECT_TRUE(listener.keys.empty());
+
+  constexpr int kItems = 20'000;
+  for (int i = 0; i < kItems; ++i) {
+    const std::string key = absl::StrCat("k", i);
+    Set(key, value, i % 2 == 0 ? 1'000'000 : kNever);
+    if (i % 3 == 0) cache_->Get(key);
+  }
+  EXPECT_EQ(listener.keys.size(), sum("cache_seg_item_evict_total"));
+  EXPECT_EQ(listener.used, sum("cache_seg_item_evict_used_total"));
+  EXPECT_GT(listener.keys.size(), size_t{kItems} / 2);
+  for (int i = 0; i < kItems; ++i) {
+    const std::string key = absl::StrCat("k", i);
+    EXPECT_NE(Has(key), listener.keys.count(key) > 0) << key;
+  }
+  listener.on = false;
+  const size_t told = listener.keys.size();
+  for (int i = 0; i < kItems; ++i) Set(absl::StrCat("more", i), value);
+  EXPECT_EQ(listener.keys.size(), told);
 }
 
 INSTANTIATE_TEST_SUITE_P(Policies, PolicyEffectTest, EveryEvictionThatEvicts(), NameOf);

@@ -1,5 +1,6 @@
 // The runtime with a protocol of its own: lines "echo X", "later X" (answered from another thread,
-// out of order), "hold" until "release", "big N", "drop" (a service bug), "bad", "die", "quit".
+// out of order), "hold" until "release", "big N", "drop" (a service bug), "bad", "die", "quit"; "open" is
+// answered in parts, what others say in "part X" and "last X".
 #include "core/net/server.h"
 
 #include <dirent.h>
@@ -97,6 +98,20 @@ struct LineService {
     uint64_t n = 0;
     if (absl::StartsWith(line, "later ")) return elsewhere->Add(req.line, std::move(reply));
     if (line == "drop") return;
+    if (line == "open") {
+      reply.SendPart({"opened"});
+      return open.push_back(std::move(reply));
+    }
+    if (absl::StartsWith(line, "part ")) {
+      for (auto& one : open) {
+        one.SendPart({req.line});
+        unsent.store(static_cast<int64_t>(one.unsent().value_or(-1)));
+      }
+    }
+    if (absl::StartsWith(line, "last ")) {
+      for (auto& one : open) std::move(one).Send({req.line});
+      open.clear();
+    }
     if (absl::StartsWith(line, "hold")) return held.push_back(std::move(reply));
     if (line == "release") {
       for (auto& one : held) std::move(one).Send({"held"});
@@ -117,9 +132,13 @@ struct LineService {
     std::move(reply).Send({req.line});
   }
   bool Foresee(const LineCodec::Request& req) { return !absl::StartsWith(req.line, "big "); }
+  void Opened(Connection&, int fd) { opened.fetch_add(fd >= 0); }
+  void Closed(Connection&, CloseReason reason) { closed[static_cast<int>(reason)].fetch_add(1); }
   void EndTurn() {}
   Elsewhere* elsewhere;
-  std::vector<Reply<LineCodec::Response>> held;
+  std::vector<Reply<LineCodec::Response>> held, open;
+  static inline std::atomic<int64_t> unsent{0};
+  static inline std::atomic<int> opened{0}, closed[4];
   std::string pinned;
   static inline std::atomic<int> pins{0}, pins_after_answer{-1};
 };
@@ -127,6 +146,8 @@ struct LineService {
 class ServerTest : public testing::Test {
  protected:
   void Start(config::Server limits = {}, int workers = 2) {
+    LineService::opened.store(0);
+    for (auto& count : LineService::closed) count.store(0);
     limits_ = limits;
     connections_ = std::make_unique<ConnectionLimit>(limits.connections_max);
     pool_ = std::make_unique<WorkerPool>(workers, &clock_, &registry_);
@@ -348,6 +369,114 @@ TEST_F(ServerTest, APeerThatTakesNoReplyIsClosedInTheEnd) {
   EXPECT_LT(deaf.HearAll().size(), 30'000'001u);
   idle.Say("echo a\n");
   EXPECT_EQ(idle.Hear(7), "echo a\n");
+}
+
+// --- Answers in parts ---
+
+TEST_F(ServerTest, PartsComeAfterEarlierRepliesAndWhatThePeerSaysThenIsDropped) {
+  Start({}, 1);
+  TestClient watcher(port()), other(port());
+  watcher.Say("echo 1\nhold\nopen\necho never\n");
+  EXPECT_EQ(watcher.Hear(7), "echo 1\n");
+  watcher.Say("echo neither\nquit\n");
+  other.Say("part a\npart b\n");  // Wait behind the one that is held.
+  EXPECT_EQ(other.Hear(14), "part a\npart b\n");
+  EXPECT_TRUE(watcher.Silent(20));
+  other.Say("release\n");
+  EXPECT_EQ(watcher.Hear(26), "held\nopened\npart a\npart b\n");
+  other.Say("part c\n");
+  EXPECT_EQ(watcher.Hear(7), "part c\n");
+  other.Say("last d\n");
+  EXPECT_EQ(watcher.HearAll(), "last d\n");
+  EXPECT_EQ(server_->metrics().request.Value(), 8u);
+}
+
+TEST_F(ServerTest, AnAnswerInPartsEndsWhenItsPeerLeaves) {
+  Start({}, 1);
+  TestClient other(port());
+  for (const bool half : {true, false}) {
+    auto watcher = std::make_unique<TestClient>(port());
+    watcher->Say("hold\nopen\n");
+    ASSERT_TRUE(Eventually([&] { return server_->live() == 2; }));
+    if (half) {  // It hears what it asked for before.
+      watcher->HalfClose();
+      EXPECT_TRUE(watcher->Silent(20));
+      other.Say("release\n");
+      EXPECT_EQ(watcher->HearAll(), "held\nopened\n");
+    } else {
+      other.Say("release\n");
+      EXPECT_EQ(watcher->Hear(12), "held\nopened\n");
+    }
+    other.Hear(8);
+    watcher.reset();
+    EXPECT_TRUE(Eventually([&] { return server_->live() == 1; }));
+    other.Say("part x\n");  // To nobody.
+    EXPECT_EQ(other.Hear(7), "part x\n");
+    EXPECT_EQ(LineService::unsent.load(), -1);
+  }
+  EXPECT_EQ(server_->metrics().reply_abandon.Value(), 0u);
+}
+
+TEST_F(ServerTest, ADrainWaitsForNoAnswerInParts) {
+  Start({}, 1);
+  TestClient watcher(port()), other(port()), beginning(port());
+  watcher.Say("open\n");
+  EXPECT_EQ(watcher.Hear(7), "opened\n");
+  beginning.Say("ope");
+  other.Say("part x\n");
+  EXPECT_EQ(other.Hear(7), "part x\n");
+  ASSERT_TRUE(Eventually([&] { return server_->metrics().read_bytes.Value() >= 15; }));
+  server_->BeginDrain();
+  EXPECT_EQ(watcher.HearAll(), "part x\n");
+  beginning.Say("n\n");  // A request that had begun.
+  EXPECT_EQ(beginning.HearAll(), "opened\n");
+  EXPECT_TRUE(Eventually([&] { return server_->live() == 0; }));
+}
+
+TEST_F(ServerTest, TheIdleTimeoutIsNotForAnswersInPartsButTheStallTimeoutIs) {
+  config::Server limits;
+  limits.idle_timeout = absl::Milliseconds(10);
+  limits.stall_timeout = absl::Milliseconds(10);
+  Start(limits, 1);
+  TestClient watcher(port()), idle(port());
+  watcher.Say("open\n");
+  EXPECT_EQ(watcher.Hear(7), "opened\n");
+  EXPECT_TRUE(idle.HearsEnd());
+  EXPECT_TRUE(watcher.Silent(50));
+  const std::string part = "part " + std::string(60'000, 'x') + "\n";
+  // Until the kernel takes no more of what it does not read.
+  for (int i = 0; i < 2000 && server_->metrics().connection_stall.Value() == 0; ++i) {
+    TestClient other(port());
+    other.Say(part);
+    other.Hear(part.size());
+    if (LineService::unsent.load() > 1'000'000) break;
+  }
+  EXPECT_GT(LineService::unsent.load(), 1'000'000);
+  EXPECT_TRUE(Eventually([&] { return server_->metrics().connection_stall.Value() == 1; }));
+}
+
+TEST_F(ServerTest, AServiceIsToldOfConnectionsAndWhyTheyClose) {
+  Start({}, 1);
+  const auto closed = [](CloseReason reason) {
+    return LineService::closed[static_cast<int>(reason)].load();
+  };
+  TestClient stays(port());
+  stays.Say("echo x\n");
+  EXPECT_EQ(stays.Hear(7), "echo x\n");
+  {
+    TestClient quits(port()), dies(port()), leaves(port());
+    quits.Say("quit\n");
+    dies.Say("die\n");
+    quits.HearAll();
+    dies.HearAll();
+  }
+  EXPECT_TRUE(Eventually([&] { return closed(CloseReason::kNormal) == 2; }));
+  EXPECT_TRUE(Eventually([&] { return closed(CloseReason::kError) == 1; }));
+  EXPECT_EQ(LineService::opened.load(), 4);
+  EXPECT_EQ(closed(CloseReason::kShutdown), 0);
+  server_->BeginDrain();
+  stays.HearAll();
+  EXPECT_TRUE(Eventually([&] { return closed(CloseReason::kShutdown) == 1; }));
 }
 
 TEST_F(ServerTest, AnUnansweredRequestClosesItsConnection) {

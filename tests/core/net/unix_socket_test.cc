@@ -1,8 +1,9 @@
-// Unix sockets: their file, and what may be in its place.
+// Unix sockets: their file, and what may be in its place. And who is at the other end of any socket.
 #include "core/net/unix_socket.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <thread>
 
 #include "core/net/listener.h"
+#include "core/net/peer.h"
 #include "client.h"
 
 namespace core {
@@ -127,6 +129,38 @@ TEST_F(UnixSocketTest, OneServerListensOnAllThatIsSaid) {
   ASSERT_TRUE(alone.ok()) << alone.status();
   EXPECT_EQ(alone->fds.size(), 1u);
   EXPECT_EQ(alone->port, 0);
+}
+
+// --- Who is at the other end ---
+
+TEST(Peer, IsRememberedWhenTheConnectionIsGone) {
+  for (const char* host : {"127.0.0.1", "::1"}) {
+    const auto listening = Listen(host, 0, 1);
+    if (!listening.ok()) continue;  // A machine without IPv6.
+    const bool v6 = host[0] == ':';
+    Fd client(::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    struct sockaddr_storage address = {};
+    socklen_t size = sizeof address;
+    ASSERT_EQ(::getsockname(listening->get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    ASSERT_EQ(::connect(client.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+    const uint16_t port = BoundPort(client);
+    const Fd accepted(::accept(listening->get(), nullptr, nullptr));
+    const Peer peer(accepted.get());
+    const struct linger reset = {1, 0};
+    ::setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    client.Close();
+    EXPECT_EQ(peer.ip(), host);
+    EXPECT_EQ(peer.port(), port);
+    EXPECT_FALSE(peer.is_unix());
+  }
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  const Fd one(pair[0]), other(pair[1]);
+  for (const Peer& peer : {Peer(one.get()), Peer()}) {
+    EXPECT_TRUE(peer.is_unix());
+    EXPECT_EQ(peer.ip(), "unix");
+    EXPECT_EQ(peer.port(), 0);
+  }
 }
 
 }  // namespace

@@ -190,7 +190,8 @@ TEST_F(CommandLine, DebiansMemcachedFlagsAreTaken) {
 TEST_F(CommandLine, LongNamesAreTakenToo) {
   const auto run = Segcache({"--port=5", "--listen=::1", "--memory-limit=8", "--conn-limit", "9",
                              "--threads=2", "--max-item-size=2m", "--listen-backlog=7",
-                             "--disable-evictions", "--disable-flush-all", "--verbose"});
+                             "--disable-evictions", "--disable-flush-all", "--disable-watch",
+                             "--verbose"});
   EXPECT_EQ(run.action, Action::kServe) << run.err;
   EXPECT_EQ(run.config.listen.port, 5);
   EXPECT_EQ(run.config.seg.memory, 8 * config::kMB);
@@ -199,6 +200,8 @@ TEST_F(CommandLine, LongNamesAreTakenToo) {
   EXPECT_EQ(run.config.server.backlog, 7u);
   EXPECT_EQ(run.config.seg.eviction, config::Seg::Eviction::kNone);
   EXPECT_FALSE(run.config.server.flush_all);
+  EXPECT_FALSE(run.config.server.watch);
+  EXPECT_FALSE(Proxy({"--local", "-W"}).config.server.watch);
 }
 
 TEST_F(CommandLine, AUnixSocketTakesThePlaceOfTcp) {
@@ -231,21 +234,21 @@ TEST_F(CommandLine, ItemSizesAreSpelledAsInMemcached) {
 
 TEST_F(CommandLine, WhatHasNoPartHereIsNoted) {
   const auto run = Segcache({"-f", "1.25", "-n", "48", "-k", "-r", "-R", "20", "-C", "-D:",
-                             "-A", "-X", "-W", "-B", "ascii", "-o",
+                             "-A", "-X", "-B", "ascii", "-o",
                              "modern,idle_timeout=30,slab_reassign", "-o", "hashpower=20"});
   EXPECT_EQ(run.action, Action::kServe) << run.err;
-  for (const char* letter : {"-f", "-n", "-k", "-r", "-R", "-C", "-D", "-A", "-X", "-W"}) {
+  for (const char* letter : {"-f", "-n", "-k", "-r", "-R", "-C", "-D", "-A", "-X"}) {
     EXPECT_THAT(run.warnings, Contains(StartsWith(std::string(letter) + ": ignored, ")));
   }
   EXPECT_THAT(run.warnings, Contains("-o: modern,slab_reassign,hashpower=20: ignored, nothing like "
                                      "it here"));
-  EXPECT_EQ(run.warnings.size(), 11u);
+  EXPECT_EQ(run.warnings.size(), 10u);
   EXPECT_EQ(run.config.server.idle_timeout, absl::Seconds(30));
   EXPECT_EQ(run.config.listen.port, 11211);
 
-  const auto ping = Invoke<config::Pingserver>({"-M", "-F", "-L", "-I", "2m"});
+  const auto ping = Invoke<config::Pingserver>({"-M", "-F", "-L", "-W", "-I", "2m"});
   EXPECT_EQ(ping.action, Action::kServe) << ping.err;
-  EXPECT_EQ(ping.warnings.size(), 4u);
+  EXPECT_EQ(ping.warnings.size(), 5u);
   EXPECT_EQ(Invoke<config::Pingserver>({"-e", "/tmp/x"}).exit_code, 64);
 }
 
