@@ -12,8 +12,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -139,7 +139,7 @@ int main(int argc, char** argv) {
     int keys;
   };
   constexpr Row kRows[] = {{"get", Work::kGet, 1}, {"get of 32 keys", Work::kManyGet, kManyKeys}, {"set", Work::kSet, 1}};
-  constexpr std::pair<const char*, Dialect> kDialects[] = {
+  const std::pair<const char*, Dialect> kDialects[] = {
       {"text", Dialect::kText}, {"meta", Dialect::kMeta}, {"binary", Dialect::kBinary}};
   std::printf("ns a key, read and answered; %zu-byte keys, %zu-byte values: least (median) of %d\n\n",
               options.key_bytes, options.value_bytes, options.rounds);
