@@ -33,7 +33,8 @@ enum class Op : uint8_t {
   kVersion,
   kVerbosity,
   kStats,
-  kNoop,  // Meta mn, binary NOOP.
+  kNoop,   // Meta mn, binary NOOP.
+  kDebug,  // Meta me: what is known of an item, without its value.
 };
 
 enum class StoreMode : uint8_t { kSet, kAdd, kReplace, kAppend, kPrepend };
@@ -56,7 +57,7 @@ enum Want : uint16_t {
 };
 
 // Who spells the answer.
-enum class Dialect : uint8_t { kText, kBinary };
+enum class Dialect : uint8_t { kText, kBinary, kMeta };
 
 // What a request has beside its keys. Plain data, so that a request is made fresh by a few stores.
 struct RequestFields {
@@ -80,6 +81,20 @@ struct RequestFields {
   std::optional<uint64_t> initial;
   int64_t initial_exptime = 0;
   absl::string_view argument;   // kStats: the words after "stats"; kVerbosity: the level.
+
+  // --- Asked by meta commands alone; the letter is the flag. ---
+  // N of mg: where there is no item, make an empty one that lives so long, and win. Of ms in mode
+  // append or prepend: where there is no item, store the value as one. (Of ma: `initial`.)
+  std::optional<int64_t> vivify_exptime;
+  // R of mg: win if the item has less than this many seconds left.
+  std::optional<int64_t> recache_below_sec;
+  std::optional<uint64_t> new_cas;  // E: the token of what is written, instead of one of our making.
+  // I of ms: if `cas` is older than the item's token, store nonetheless, and mark the item stale.
+  // I of md: mark it stale instead of deleting it, and give it a token anew.
+  bool invalidate = false;
+  bool drop_value = false;  // x of md: empty the item and clear its flags instead of deleting it.
+  bool no_bump = false;     // u of mg: this access does not count.
+  absl::string_view route;  // L: a hint for proxies.
 
   // --- How it was asked: for the codec and for counters; services answer alike either way. ---
   Verb verb = Verb::kNone;

@@ -22,6 +22,7 @@ enum class Status : uint8_t {
   kTouched,
   kOk,
   kNumber,       // Answer to kArithmetic: `number`.
+  kDebug,        // Answer to kDebug: `items` holds the item.
   kVersion,      // `text` is the version.
   kStats,        // `stats` holds name and value pairs, in order.
   kReset,        // Answer to "stats reset".
@@ -41,6 +42,13 @@ struct Item {
   uint64_t cas = 0;
   uint32_t flags = 0;
   int32_t ttl_sec = -1;  // With kWantTtl: seconds left; -1 = never expires.
+
+  // What meta commands tell of it beside.
+  int32_t last_access_sec = 0;  // With kWantLastAccess: since the access before this one.
+  bool hit_before = false;      // With kWantHitBefore: whether there was one.
+  bool stale = false;           // X: marked so by an I.
+  bool won = false;             // W: this client is to make the item anew.
+  bool win_taken = false;       // Z: another client is at it.
 };
 
 struct Response {
@@ -61,6 +69,8 @@ struct Response {
   uint64_t number = 0;  // kNumber.
   uint64_t cas = 0;     // When it was wanted: of what was stored or counted, or is touched.
   uint32_t flags = 0;   // kTouched, when wanted.
+  int32_t ttl_sec = -1;  // Of what was stored or counted, with kWantTtl; -1 = never expires.
+  uint64_t bytes = 0;    // The length of its value, with kWantSize.
   std::vector<Item> items;
   std::string text;
   std::vector<std::pair<std::string, std::string>> stats;
