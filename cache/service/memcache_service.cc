@@ -77,6 +77,7 @@ MemcacheService::Response MemcacheService::Answer(const Request& req) {
     case Op::kStats:
       return Stats(req);
     case Op::kGet:
+    case Op::kDebug:
       break;
   }
   return Response(Status::kError);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "core/base/check.h"
@@ -27,10 +28,10 @@ class Slots {
   uint64_t head() const { return head_; }
   uint64_t tail() const { return tail_; }
 
-  uint64_t Push(const Context& context, uint32_t request_bytes = 0) {
+  uint64_t Push(Context context, uint32_t request_bytes = 0) {
     if (size() == capacity_) Grow();
     Slot& slot = At(tail_);
-    slot.context = context;
+    slot.context = std::move(context);
     slot.request_bytes = request_bytes;
     slot.ready.reset();
     return tail_++;
@@ -38,6 +39,8 @@ class Slots {
   Slot& At(uint64_t sequence) { return ring_[sequence & (capacity_ - 1)]; }
   void PopHead() {
     DCHECK(!empty());
+    // What it owns is not kept until the ring comes round.
+    if constexpr (!std::is_trivially_destructible_v<Context>) At(head_).context = Context();
     ++head_;
   }
   // Gives memory back. REQUIRES: empty().
@@ -49,7 +52,7 @@ class Slots {
 
  private:
   static constexpr size_t kFirst = 4;
-  static constexpr size_t kKeep = 16;  // x 32 bytes: what an idle session may keep.
+  static constexpr size_t kKeep = 16;  // x 40 bytes: what an idle session may keep.
 
   void Grow() {
     const size_t grown = capacity_ == 0 ? kFirst : 2 * capacity_;

@@ -224,6 +224,7 @@ ParseResult BinaryCodec::Fill(absl::string_view in, const Header& h, Request* re
     case Op::kVerbosity:
       return complete;
     case Op::kDelete:
+    case Op::kDebug:  // No packet asks for it.
       break;
   }
   req->keys.push_back(key);

@@ -22,7 +22,7 @@ enum class Status : uint8_t {
   kTouched,
   kOk,
   kNumber,       // Answer to kArithmetic: `number`.
-  kDebug,        // Answer to kDebug: `items` holds the item.
+  kDebug,        // Answer to kDebug: `items` holds the item; kNotFound if there is none.
   kVersion,      // `text` is the version.
   kStats,        // `stats` holds name and value pairs, in order.
   kReset,        // Answer to "stats reset".
@@ -46,9 +46,11 @@ struct Item {
   // What meta commands tell of it beside.
   int32_t last_access_sec = 0;  // With kWantLastAccess: since the access before this one.
   bool hit_before = false;      // With kWantHitBefore: whether there was one.
+  bool access_known = true;     // If not the answer is without these two.
   bool stale = false;           // X: marked so by an I.
   bool won = false;             // W: this client is to make the item anew.
   bool win_taken = false;       // Z: another client is at it.
+  bool unchanged = false;       // Request::cas of a get is its token: the value is not sent.
 };
 
 struct Response {
@@ -67,10 +69,10 @@ struct Response {
 
   Status status = Status::kError;
   uint64_t number = 0;  // kNumber.
-  uint64_t cas = 0;     // When it was wanted: of what was stored or counted, or is touched.
+  uint64_t cas = 0;     // When it was wanted: of what was stored or counted, or is touched; 0 if nothing was.
   uint32_t flags = 0;   // kTouched, when wanted.
   int32_t ttl_sec = -1;  // Of what was stored or counted, with kWantTtl; -1 = never expires.
-  uint64_t bytes = 0;    // The length of its value, with kWantSize.
+  uint64_t bytes = 0;    // The length of the value of what was stored, with kWantSize.
   std::vector<Item> items;
   std::string text;
   std::vector<std::pair<std::string, std::string>> stats;

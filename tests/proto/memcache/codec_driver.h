@@ -5,9 +5,12 @@
 //   incr(k) d=5            and the fields its verb has              !ERROR   a rejection
 //   !                      a silent rejection                       !close   ... that hangs up
 //   get(a) @09 o=abcd      of a binary packet: opcode and opaque    =...     answered by the codec
+//   mg(a) vct R30 >ct O1   a meta command: what is wanted, the fields by their flags, what the reply
+//                          returns in which order, and the opaque
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -18,6 +21,37 @@
 #include "proto/memcache/codec.h"
 
 namespace proto::memcache {
+
+// What meta commands ask for, with their letters.
+inline std::string DescribeMeta(const Request& req) {
+  std::string line;
+  const std::pair<uint16_t, char> wants[] = {
+      {kWantValue, 'v'}, {kWantFlags, 'f'}, {kWantCas, 'c'},       {kWantTtl, 't'},
+      {kWantSize, 's'},  {kWantKey, 'k'},   {kWantHitBefore, 'h'}, {kWantLastAccess, 'l'}};
+  for (const auto& [bit, letter] : wants) {
+    if ((req.want & bit) != 0) absl::StrAppend(&line, line.empty() ? " " : "", std::string(1, letter));
+  }
+  if (req.op == Op::kStore && !req.value_too_large) {
+    absl::StrAppend(&line, " M", std::string(1, "SERAP"[static_cast<int>(req.mode)]));
+  }
+  if (req.vivify_exptime) absl::StrAppend(&line, " N", *req.vivify_exptime);
+  if (req.recache_below_sec) absl::StrAppend(&line, " R", *req.recache_below_sec);
+  if (req.new_cas) absl::StrAppend(&line, " E", *req.new_cas);
+  if (req.decrement) line += " decr";
+  if (req.invalidate) line += " I";
+  if (req.drop_value) line += " x";
+  if (req.no_bump) line += " u";
+  if (req.old_ttl_told) line += " old-t";
+  if (req.old_ttl_judged) line += " old-R";
+  if (!req.route.empty()) absl::StrAppend(&line, " L", req.route);
+  if (req.return_flags != 0) line += " >";
+  for (uint32_t list = req.return_flags; list != 0; list >>= kReturnFlagBits) {
+    line += kReturnFlags[(list & 15) - 1];
+  }
+  if (!req.opaque_token.empty()) absl::StrAppend(&line, " ", req.opaque_token);
+  if (req.base64_key) line += " b";
+  return line;
+}
 
 inline std::string Describe(const Request& req) {
   std::string line(VerbName(req.verb));
@@ -31,6 +65,7 @@ inline std::string Describe(const Request& req) {
   if (!req.argument.empty()) absl::StrAppend(&line, " [", req.argument, "]");
   if (req.initial) absl::StrAppend(&line, " initial=", *req.initial, " t=", req.initial_exptime);
   if (req.noreply) absl::StrAppend(&line, " noreply");
+  if (req.dialect == Dialect::kMeta) line += DescribeMeta(req);
   if (req.dialect == Dialect::kBinary) {
     const absl::string_view opaque(reinterpret_cast<const char*>(&req.opaque), sizeof req.opaque);
     absl::StrAppend(&line, " @", absl::Hex(req.opcode, absl::kZeroPad2), " o=",
@@ -74,7 +109,7 @@ class CodecDriver {
     Note(result);
     unread_.erase(0, result.consumed);
     need_ = result.need;
-    if (result.status != core::ParseStatus::kNeedMore) return true;
+    if (result.status != core::ParseStatus::kNeedMore || result.consumed > 0) return true;
     CHECK(result.need == 0 || result.need > unread_.size());
     return false;
   }
