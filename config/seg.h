@@ -19,6 +19,7 @@ struct Seg {
   Eviction eviction = Eviction::kS3Fifo;
   bool huge_pages = false;
   bool prefault = false;
+  bool track_access = false;
 
   template <class V>
   void Visit(V& v) {
@@ -35,6 +36,8 @@ struct Seg {
            "pieces of 2MB");
     v.Bool("prefault", &prefault,
            "take all memory at the start, so that no request waits for a page later");
+    v.Bool("track_access", &track_access,
+           "keep with every item whether and when it was read last, in 4 more bytes");
   }
 };
 

@@ -273,6 +273,25 @@ def test_huge_pages_and_prefault():
         assert resident[prefaulted] > 96 and resident[plain] < 90, (where, resident)
 
 
+@shows(ENGINES, "seg.track_access")
+def test_track_access_takes_four_bytes_an_item():
+    for where in ENGINES:
+        taken = {}
+        for tracks in ("false", "true"):
+            with engine(where, f"seg.track_access={tracks}") as (front, backend):
+                client = client_of(front)
+                # Of eight lengths in a row, so that padding to eight bytes evens out.
+                for i in range(8):
+                    assert client.set(b"k%d" % i, b"v" * (20 + i)) == b"STORED", where
+                if where == "segcache":
+                    client.say(b"stats\r\n")
+                    stats = client.hear_until(b"END\r\n")
+                    taken[tracks] = int(re.search(rb"STAT bytes (\d+)", stats).group(1))
+                else:
+                    taken[tracks] = total(backend, "cache_local_item_bytes")
+        assert taken["true"] - taken["false"] == 8 * 4, (where, taken)
+
+
 @shows(["segcache"], "seg.restart_file")
 def test_restart_file_keeps_the_cache():
     """Everything else about it is in restart_test.py."""

@@ -68,9 +68,10 @@ class CacheImpl final : public Cache {
   // `now_ms` is the time on the cache's own clock.
   CacheImpl(const core::Clock* clock, int64_t now_ms, Memory memory, Arrival arrival,
             std::unique_ptr<Metrics> metrics, std::unique_ptr<HashTable> table,
-            std::unique_ptr<SegmentHeap> heap)
+            std::unique_ptr<SegmentHeap> heap, bool tracks_uses)
       : clock_(clock),
         epoch_ms_(clock->MonotonicMs() - now_ms),
+        tracks_uses_(tracks_uses),
         memory_(std::move(memory)),
         arrival_(std::move(arrival)),
         metrics_(std::move(metrics)),
@@ -121,7 +122,8 @@ class CacheImpl final : public Cache {
     absl::string_view key;
     int64_t now_ms;
     Token token;
-    bool counts;  // As a use of the item.
+    bool counts;  // As a use of the item, for the eviction policy,
+    bool marks;   // and in its marks.
   };
 
   // Never negative, whatever the clock does: deadlines are unsigned.
@@ -153,6 +155,10 @@ class CacheImpl final : public Cache {
   ItemRef Find(const Lookup& sought);
   // Looks at the item that `slot` names. False: not the one, or no longer there.
   bool Look(const Lookup& sought, HashTable::Word& slot, uint64_t word, ItemRef* found);
+  // Tells the `marks` that the item had, and marks this use. REQUIRES: the segment is held.
+  static void TakeMarks(const Lookup& sought, Item item, uint32_t marks, ItemRef* found);
+  // Of an item that is stored now and follows none.
+  uint32_t FirstMarks(int64_t now_ms) const { return tracks_uses_ ? MarkWord::Stored(now_ms) : 0; }
   // What a write was decided by: the token of the item that was found, 0 if there was none. Nothing:
   // whatever is there.
   using Expected = std::optional<uint64_t>;
@@ -168,8 +174,15 @@ class CacheImpl final : public Cache {
   // kStored if a live item was removed, else kNotStored.
   std::optional<StoreResult> Remove(uint64_t hash, absl::string_view key, int64_t now_ms,
                                     Expected expected);
-  std::optional<StoreResult> Touch(const Lookup& sought, const ItemRef& found, int64_t ttl_ms,
-                                   Moment moment);
+  // What is changed of an item that keeps its bytes.
+  struct Amendment {
+    uint64_t cas;  // Of the item.
+    std::optional<int64_t> deadline_ms;
+    std::optional<Marks> marks;
+  };
+  // For kTouch and kMark.
+  std::optional<StoreResult> Amend(const Lookup& sought, const ItemRef& found,
+                                   const Update& update, Moment moment);
   // `decide` once, and what it decided, unless another write came between.
   std::optional<StoreResult> TryApply(
       uint64_t hash, absl::string_view key,
@@ -185,13 +198,14 @@ class CacheImpl final : public Cache {
   // Lets the index find the copy at `at` of the item with the token `cas`, which has it or 0.
   Moved LinkCopy(uint64_t hash, absl::string_view key, Location at, uint64_t floor, uint64_t cas,
                  uint64_t* token);
-  // kNotStored: not in the index any more; kNoMemory: the item would outlive its segment, or with
-  // `must_belong`, had better live elsewhere.
-  std::optional<StoreResult> TouchInPlace(const Lookup& sought, uint64_t cas, int64_t deadline_ms,
+  // kNotStored: not in the index any more; kNoMemory: the item has no room for marks, would outlive its
+  // segment, or with `must_belong`, had better live elsewhere.
+  std::optional<StoreResult> AmendInPlace(const Lookup& sought, const Amendment& amendment,
                                           bool must_belong);
 
   const core::Clock* const clock_;
   const int64_t epoch_ms_;  // Deadlines count from here.
+  const bool tracks_uses_;
   const Memory memory_;  // Of the table and the heap.
   const Arrival arrival_;
   const std::unique_ptr<Metrics> metrics_;
@@ -253,19 +267,19 @@ absl::StatusOr<std::unique_ptr<Cache>> Cache::Create(const config::Seg& options,
   }
   return std::unique_ptr<Cache>(std::make_unique<CacheImpl>(
       clock, now_ms, std::move(memory), std::move(arrival), std::move(metrics), std::move(table),
-      std::move(heap)));
+      std::move(heap), options.track_access));
 }
 
 ItemRef CacheImpl::Get(absl::string_view key, Token token) {
   CheckKey(key);
-  ItemRef found = Find({table_->Hash(key), key, NowMs(), token, heap_->freq_max() != 0});
+  ItemRef found = Find({table_->Hash(key), key, NowMs(), token, heap_->freq_max() != 0, true});
   (found.found() ? metrics_->get_hit : metrics_->get_miss).Add();
   return found;
 }
 
 ItemRef CacheImpl::Peek(absl::string_view key, Token token) {
   CheckKey(key);
-  return Find({table_->Hash(key), key, NowMs(), token, false});
+  return Find({table_->Hash(key), key, NowMs(), token, false, false});
 }
 
 ItemRef CacheImpl::Find(const Lookup& sought) {
@@ -312,9 +326,11 @@ bool CacheImpl::Look(const Lookup& sought, HashTable::Word& slot, uint64_t word,
       continue;
     }
     found->found_ = true;
-    found->flags_ = item.flags();
+    const Item::Extras extras = item.extras();
+    found->flags_ = extras.flags;
     static_assert(ItemRef::kPlaceBits == Slot::kPlaceBits);  // As in SegmentHeap::TokenOf().
-    found->kept_cas_ = item.kept_cas();
+    found->kept_cas_ = extras.kept_cas;
+    if (extras.marks != 0) TakeMarks(sought, item, extras.marks, found);
     found->place_ = at.offset / kItemAlign;
     found->sequence_ = &heap_->segment(at.segment)->sequence;
     found->token_ = Slot::IsOut(next) ? Token::kTold : Token::kQuiet;
@@ -325,6 +341,15 @@ bool CacheImpl::Look(const Lookup& sought, HashTable::Word& slot, uint64_t word,
   }
 }
 
+void CacheImpl::TakeMarks(const Lookup& sought, Item item, uint32_t marks, ItemRef* found) {
+  found->marks_ = marks;
+  if (!MarkWord::KnowsUses(marks)) return;
+  found->idle_sec_ = MarkWord::IdleSec(marks, sought.now_ms);
+  if (!sought.marks) return;
+  // The segment is held: should the item have gone, this is lost and does no harm.
+  item.ChangeMarks([&](uint32_t now) { return MarkWord::Used(now, sought.now_ms); });
+}
+
 StoreResult CacheImpl::Set(absl::string_view key, absl::string_view value, uint32_t flags,
                            int64_t ttl_ms, uint64_t* cas) {
   CheckKey(key);
@@ -333,7 +358,8 @@ StoreResult CacheImpl::Set(absl::string_view key, absl::string_view value, uint3
   table_->Prefetch(hash);
   // No writer's lock: the index changes in one step, and an Apply that this comes between sees it.
   const Moment moment = Now();
-  const ItemSpec spec{key, value, flags, 0, DeadlineFor(moment.now_ms, ttl_ms)};
+  const ItemSpec spec{key, value, flags, 0, DeadlineFor(moment.now_ms, ttl_ms),
+                      FirstMarks(moment.now_ms)};
   const StoreResult result = *Store(hash, spec, ttl_ms, moment,
                                     cas == nullptr ? Token::kQuiet : Token::kTold, {}, cas);
   if (result == StoreResult::kStored) metrics_->item_store.Add();
@@ -452,7 +478,7 @@ std::optional<StoreResult> CacheImpl::TryApply(
     uint64_t hash, absl::string_view key,
     absl::FunctionRef<void(const ItemRef& found, Update* update)> decide, Update* update) {
   Moment moment = Now();
-  Lookup sought{hash, key, moment.now_ms, Token::kQuiet, false};
+  Lookup sought{hash, key, moment.now_ms, Token::kQuiet, false, false};
   ItemRef found = Find(sought);
   // What is decided must be about the moment, or an add could find nothing because of a flush, and
   // be forgotten by it.
@@ -470,37 +496,50 @@ std::optional<StoreResult> CacheImpl::TryApply(
       found = ItemRef();
       return Remove(hash, key, moment.now_ms, cas);
     case Update::Action::kTouch:
+    case Update::Action::kMark:
       if (!found.found()) return StoreResult::kNotStored;
-      return Touch(sought, found, update->ttl_ms, moment);
+      return Amend(sought, found, *update, moment);
     case Update::Action::kStore:
       break;
   }
   CheckTtl(update->ttl_ms);
+  uint32_t marks = update->inherits_marks && found.found() ? found.marks_
+                                                           : FirstMarks(moment.now_ms);
+  if (update->marks.has_value()) marks = MarkWord::With(marks, *update->marks);
   found = ItemRef();  // Its segment may be the one to give way.
-  const ItemSpec spec{key, update->value, update->flags, 0,
-                      DeadlineFor(moment.now_ms, update->ttl_ms)};
+  const ItemSpec spec{key, update->value, update->flags, update->cas,
+                      DeadlineFor(moment.now_ms, update->ttl_ms), marks};
   const std::optional<StoreResult> result =
       Store(hash, spec, update->ttl_ms, moment, update->token, cas, &update->new_cas);
   if (result == StoreResult::kStored) metrics_->item_store.Add();
   return result;
 }
 
-// A life that ends before its segment does is changed in place. A longer one, and one that ends in a
-// segment that would never die, is carried over to where it belongs, with its token.
-std::optional<StoreResult> CacheImpl::Touch(const Lookup& sought, const ItemRef& found,
-                                            int64_t ttl_ms, Moment moment) {
+// A life that ends before its segment does is changed in place, and so are marks where there are
+// some. A longer life, and one that ends in a segment that would never die, is carried over to where
+// it belongs, with its token; so is an item that gets its first marks.
+std::optional<StoreResult> CacheImpl::Amend(const Lookup& sought, const ItemRef& found,
+                                            const Update& update, Moment moment) {
+  const int64_t ttl_ms =
+      update.action == Update::Action::kTouch ? update.ttl_ms : found.ttl_ms();
   CheckTtl(ttl_ms);
+  Amendment amendment{found.cas(), std::nullopt, update.marks};
   const int64_t deadline_ms = DeadlineFor(moment.now_ms, ttl_ms);
-  const uint64_t cas = found.cas();
-  const std::optional<StoreResult> in_place = TouchInPlace(sought, cas, deadline_ms, true);
+  if (update.action == Update::Action::kTouch) amendment.deadline_ms = deadline_ms;
+  const std::optional<StoreResult> in_place = AmendInPlace(sought, amendment, true);
   if (in_place != StoreResult::kNoMemory) return in_place;
-  uint64_t token = found.token_ == Token::kTold ? cas : 0;
+  // One that is carried may have been named, and then somebody knows it.
+  uint64_t token =
+      found.token_ == Token::kTold || found.kept_cas_ != 0 ? amendment.cas : 0;
+  const uint32_t marks =
+      update.marks.has_value() ? MarkWord::With(found.marks_, *update.marks) : found.marks_;
   for (;;) {  // Again if a reader was told the token meanwhile.
-    const ItemSpec spec{sought.key, found.value(), found.flags(), token, deadline_ms};
+    const ItemSpec spec{sought.key, found.value(), found.flags(), token, deadline_ms, marks};
     Location at;
     const StoreResult result = Write(sought.hash, spec, ttl_ms, moment, &at);
-    if (result != StoreResult::kStored) return TouchInPlace(sought, cas, deadline_ms, false);
-    const Moved moved = LinkCopy(sought.hash, sought.key, at, moment.floor, cas, &token);
+    if (result != StoreResult::kStored) return AmendInPlace(sought, amendment, false);
+    const Moved moved =
+        LinkCopy(sought.hash, sought.key, at, moment.floor, amendment.cas, &token);
     heap_->EndWrite(at.segment);
     if (moved == Moved::kOther) return std::nullopt;
     if (moved == Moved::kGone) return StoreResult::kNotStored;
@@ -530,6 +569,7 @@ CacheImpl::Moved CacheImpl::LinkCopy(uint64_t hash, absl::string_view key, Locat
       heap_->CountOut(at);
       return Moved::kOther;
     }
+    heap_->item(at).TakeUsesOf(heap_->item(old));
     if (!table_->MoveTo(slot, at, Slot::FreqOf(word), *token != 0)) {
       *token = heap_->TokenOf(old);
       heap_->CountOut(at);
@@ -541,21 +581,32 @@ CacheImpl::Moved CacheImpl::LinkCopy(uint64_t hash, absl::string_view key, Locat
   return Moved::kYes;
 }
 
-std::optional<StoreResult> CacheImpl::TouchInPlace(const Lookup& sought, uint64_t cas,
-                                                   int64_t deadline_ms, bool must_belong) {
+std::optional<StoreResult> CacheImpl::AmendInPlace(const Lookup& sought,
+                                                   const Amendment& amendment,
+                                                   bool must_belong) {
   HashTable::ChainLock lock(*table_, sought.hash);
   const HashTable::Word* slot = FindSlot(sought.hash, sought.key);
   // A reader may have missed it since, so it must not come back.
   if (slot == nullptr) return StoreResult::kNotStored;
   const Location at = Slot::LocationOf(slot->load(std::memory_order_relaxed));
-  if (heap_->TokenOf(at) != cas) return std::nullopt;
-  const int64_t death_ms = heap_->segment(at.segment)->death_ms.load(std::memory_order_relaxed);
-  if (deadline_ms > death_ms) return StoreResult::kNoMemory;
-  if (must_belong && death_ms == kDeadlineNever && deadline_ms != kDeadlineNever) {
-    return StoreResult::kNoMemory;
+  if (heap_->TokenOf(at) != amendment.cas) return std::nullopt;
+  Item item = heap_->item(at);
+  const bool has_marks = item.marks() != 0;
+  const bool needs_marks = amendment.marks.has_value() && *amendment.marks != Marks();
+  if (needs_marks && !has_marks) return StoreResult::kNoMemory;
+  if (amendment.deadline_ms.has_value()) {
+    const int64_t deadline_ms = *amendment.deadline_ms;
+    const int64_t death_ms = heap_->segment(at.segment)->death_ms.load(std::memory_order_relaxed);
+    if (deadline_ms > death_ms) return StoreResult::kNoMemory;
+    if (must_belong && death_ms == kDeadlineNever && deadline_ms != kDeadlineNever) {
+      return StoreResult::kNoMemory;
+    }
+    item.set_deadline_ms(deadline_ms);
+    heap_->ExpectDeath(at.segment, deadline_ms);
   }
-  heap_->item(at).set_deadline_ms(deadline_ms);
-  heap_->ExpectDeath(at.segment, deadline_ms);
+  if (amendment.marks.has_value() && has_marks) {
+    item.ChangeMarks([&](uint32_t now) { return MarkWord::With(now, *amendment.marks); });
+  }
   return StoreResult::kStored;
 }
 

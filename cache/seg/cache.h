@@ -13,11 +13,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "cache/seg/marks.h"
 #include "config/seg.h"
 #include "core/base/bytes.h"
 #include "core/base/clock.h"
@@ -48,8 +50,9 @@ class ItemRef {
   bool found() const { return found_; }
   absl::string_view value() const { return value_.view(); }
   uint32_t flags() const { return flags_; }
-  // Changes whenever the item is written; never 0. Unique to one write of one key. If the item was
-  // found with Token::kQuiet, good for a comparison now and not for telling anybody.
+  // Changes whenever the item is written; never 0. Unique to one write of one key, unless the writer
+  // named it. If the item was found with Token::kQuiet, good for a comparison now and not for telling
+  // anybody.
   // REQUIRES: the value was not taken.
   uint64_t cas() const {
     if (kept_cas_ != 0 || sequence_ == nullptr) return kept_cas_;
@@ -57,6 +60,14 @@ class ItemRef {
   }
   // Milliseconds left, or kNever.
   int64_t ttl_ms() const { return ttl_ms_; }
+  Marks marks() const { return MarkWord::Of(marks_); }
+  // Whether the uses of this item are known: it was stored with track_access on. If not, the next two
+  // are false and 0.
+  bool knows_uses() const { return MarkWord::KnowsUses(marks_); }
+  // Whether a Get had found it before this call. A write by Set or kStore begins anew.
+  bool was_hit() const { return (marks_ & MarkWord::kHit) != 0; }
+  // Seconds, rounded up or down, between the last Get before this call, or the write, and this call.
+  uint32_t idle_sec() const { return idle_sec_; }
   // Hands over the value, held.
   core::Bytes TakeValue() { return std::move(value_); }
 
@@ -66,11 +77,13 @@ class ItemRef {
   bool found_ = false;
   core::Bytes value_;
   uint32_t flags_ = 0;
-  // The token of an item that was moved; of one that was not, where it lies, and since when.
+  uint32_t marks_ = 0;  // A MarkWord.
+  // The token that the item carries; of one that does not, where it lies, and since when.
   uint64_t kept_cas_ = 0;
   uint64_t place_ = 0;
   const std::atomic<uint64_t>* sequence_ = nullptr;
   int64_t ttl_ms_ = kNever;
+  uint32_t idle_sec_ = 0;
   Token token_ = Token::kQuiet;
 };
 
@@ -78,14 +91,23 @@ class ItemRef {
 struct Update {
   enum class Action : uint8_t {
     kKeep,    // Leave the item as it is (or absent).
-    kStore,   // Write `value`, `flags`, `ttl_ms`.
+    kStore,   // Write `value`, `flags`, `ttl_ms`, `marks`, `cas`.
     kDelete,  // Remove it.
-    kTouch,   // Keep the bytes and the cas; set `ttl_ms`.
+    kTouch,   // Keep the bytes and the cas; set `ttl_ms`, and `marks` if given.
+    kMark,    // Keep the bytes, the cas and the life; set `marks`.
   };
   Action action = Action::kKeep;
   std::string value;
   uint32_t flags = 0;
   int64_t ttl_ms = kNever;
+  // If not given, a store leaves none, and a touch what there were.
+  std::optional<Marks> marks;
+  // kStore: what is stored goes on with the marks of the item it replaces, its uses among them, but
+  // for `marks` if given.
+  bool inherits_marks = false;
+  // kStore: the token of what is stored, exactly; 0: a new one that no write of the key had. A named
+  // one is as unique as whoever names it makes it, and costs eight bytes.
+  uint64_t cas = 0;
   Token token = Token::kTold;  // What becomes of new_cas.
   uint64_t new_cas = 0;        // Out: the token of what was stored.
 };
@@ -123,7 +145,8 @@ class Cache {
                                                        const Lodging& lodging = {});
   virtual ~Cache() = default;
 
-  // Finds the live item for `key`, counting the access. Not found: !found(). Takes no lock.
+  // Finds the live item for `key`, counting the access, which is also marked in an item whose uses are
+  // known (and may be forgotten if the item is moved at that moment). Not found: !found(). Takes no lock.
   // REQUIRES (here and below): 0 < key.size() <= kKeyBytesMax.
   virtual ItemRef Get(absl::string_view key, Token token = Token::kTold) = 0;
   // The same without counting the access.
@@ -145,9 +168,10 @@ class Cache {
   // `decide` runs under a lock, which a Delete waits for and a Set does not, and must not write to the
   // cache; it sees the live item (or !found()), found with Token::kQuiet, fills *update and returns
   // nothing. It is asked again, with *update as it was given, if a Set came between or the item was
-  // evicted or moved: only what it said last counts. The answer is kStored for kStore,
-  // kTouch and kDelete that took place, kNotStored for kKeep and if the item to be touched or deleted
-  // is gone (it may have been evicted since `decide`), or why a store failed.
+  // evicted or moved: only what it said last counts. The answer is kStored for
+  // everything but kKeep that took place, kNotStored for kKeep and if the item to be touched, marked or
+  // deleted is gone (it may have been evicted since `decide`), or why a store failed: of an item that
+  // has no room for marks, to mark is to store.
   virtual StoreResult Apply(absl::string_view key,
                             absl::FunctionRef<void(const ItemRef& found, Update* update)> decide,
                             Update* update) = 0;

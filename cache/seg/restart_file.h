@@ -14,7 +14,7 @@
 // that nobody will use. A file is used only if its checksums say that every byte which matters is
 // the one that was written, and if it was laid out for the same heap by the same version of this
 // format. kVersion must grow with every change to what lies in the file: the header, SegmentRecord, a
-// slot (hash_table.h), an item (item.h), the bands of ttl_buckets.h.
+// slot (hash_table.h), an item (item.h, marks.h), the bands of ttl_buckets.h.
 //
 // One process at a time: the file is locked for as long as this object lives.
 #pragma once
@@ -43,7 +43,7 @@ struct CacheState {
 
 class RestartFile {
  public:
-  static constexpr uint32_t kVersion = 1;
+  static constexpr uint32_t kVersion = 2;
   static constexpr size_t kHeaderBytes = 4096;
 
   // Opens or creates `path`, locks it, looks what is in it, makes it as large as `plan` needs, maps

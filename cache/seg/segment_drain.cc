@@ -255,7 +255,7 @@ bool SegmentHeap::MoveItem(Location at, uint64_t hash, uint32_t freq, uint64_t f
   for (;;) {  // Again if the item was touched, or its token told, meanwhile.
     const int64_t deadline_ms = old.deadline_ms();
     const ItemSpec spec{old.key(), old.value(), old.flags(), token_is_out ? TokenOf(at) : 0,
-                        deadline_ms};
+                        deadline_ms, old.marks()};
     place.deadline_ms = deadline_ms;
     place.bucket = TtlBucketOf(deadline_ms == kDeadlineNever
                                    ? int64_t{-1}
@@ -272,6 +272,7 @@ bool SegmentHeap::MoveItem(Location at, uint64_t hash, uint32_t freq, uint64_t f
       if (slot != nullptr && floor() == floor_then) {
         done = old.deadline_ms() == deadline_ms;
         if (done) {
+          item(to).TakeMarksOf(old);
           moved = table_->MoveTo(slot, to, freq, token_is_out);
           if (moved) CountOut(at);
           done = moved;

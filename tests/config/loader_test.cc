@@ -161,7 +161,7 @@ TEST(Fill, NamesTheOverrideThatIsWrong) {
             "--set: server.workers: expected an integer, 0 to 128, got \"many\"");
   EXPECT_EQ(Complain<Segcache>("", {{"seg.evict", "fifo", "--set"}}),
             "--set: seg.evict: unknown key, expected one of memory, heap_size, segment_size, "
-            "hash_power, eviction, huge_pages, prefault, restart_file");
+            "hash_power, eviction, huge_pages, prefault, track_access, restart_file");
   EXPECT_EQ(Complain<Segcache>("", {{"seg.eviction", "fifi", "--set"}}),
             "--set: seg.eviction: \"fifi\" is not known, expected one of none, random, "
             "fifo, cte, util, merge, s3fifo; did you mean \"fifo\"?");

@@ -1,6 +1,8 @@
 // The pieces below the engine: bits of items and slots, bands of TTLs, chains, segment states.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <string>
 #include <vector>
@@ -48,21 +50,30 @@ TEST(ItemTest, ReadsBackWhatWasWritten) {
   alignas(8) char memory[512];
   for (const uint32_t flags : {0u, 1u, 0xffffffffu}) {
     for (const uint64_t cas : {uint64_t{0}, ~uint64_t{0}}) {
-      for (const size_t bytes : {0, 1, 7, 200}) {
-        const std::string value(bytes, 'v');
-        const ItemSpec spec{"key", value, flags, cas, 123'456'789'012};
-        Item item(memory);
-        item.Write(spec);
-        EXPECT_EQ(item.key(), "key");
-        EXPECT_EQ(item.value(), value);
-        EXPECT_EQ(item.flags(), flags);
-        EXPECT_EQ(item.kept_cas(), cas);
-        EXPECT_EQ(item.deadline_ms(), 123'456'789'012);
-        EXPECT_EQ(item.bytes(), Item::BytesFor(spec));
-        item.set_deadline_ms(kDeadlineNever);
-        EXPECT_EQ(item.deadline_ms(), kDeadlineNever);
-        EXPECT_EQ(item.value(), value);
-        EXPECT_EQ(item.flags(), flags);
+      for (const uint32_t marks : {0u, MarkWord::kThere, 0xffffffffu}) {
+        for (const size_t bytes : {0, 1, 4, 7, 200}) {
+          std::fill(std::begin(memory), std::end(memory), '!');
+          const std::string value(bytes, 'v');
+          const ItemSpec spec{"key", value, flags, cas, 123'456'789'012, marks};
+          Item item(memory);
+          item.Write(spec);
+          const auto expect_all = [&](int64_t deadline_ms, uint32_t marks_now) {
+            EXPECT_EQ(item.key(), "key");
+            EXPECT_EQ(item.value(), value);
+            EXPECT_EQ(item.flags(), flags);
+            EXPECT_EQ(item.kept_cas(), cas);
+            EXPECT_EQ(item.marks(), marks_now);
+            EXPECT_EQ(item.deadline_ms(), deadline_ms);
+            EXPECT_EQ(item.bytes(), Item::BytesFor(spec));
+            EXPECT_EQ(memory[item.bytes()], '!');
+          };
+          expect_all(123'456'789'012, marks);
+          item.set_deadline_ms(kDeadlineNever);
+          expect_all(kDeadlineNever, marks);
+          if (marks == 0) continue;
+          item.ChangeMarks([](uint32_t) { return MarkWord::kStale | 5; });
+          expect_all(kDeadlineNever, MarkWord::kThere | MarkWord::kStale | 5);
+        }
       }
     }
   }
@@ -73,13 +84,16 @@ TEST(ItemTest, CostsNineBytesAndPadding) {
   EXPECT_EQ(Item::BytesFor(3, 5, false, false), 24u);
   EXPECT_EQ(Item::BytesFor(3, 8, true, false), 24u);
   EXPECT_EQ(Item::BytesFor(3, 8, true, true), 32u);
+  EXPECT_EQ(Item::BytesFor(3, 8, false, false, true), 24u);
+  EXPECT_EQ(Item::BytesFor(3, 8, true, true, true), 40u);
+  EXPECT_EQ(Item::BytesFor(1, 2, false, false, true), 16u);
 }
 
 TEST(ItemTest, HoldsTheLargestValueASegmentCan) {
   std::vector<uint64_t> memory(kSegmentBytesMax / 8);
   const std::string value(kSegmentBytesMax - Item::kOverheadMax - 1, 'v');
   Item item(reinterpret_cast<char*>(memory.data()));
-  item.Write({"k", value, 1, 1, 0});
+  item.Write({"k", value, 1, 1, 0, MarkWord::kThere});
   EXPECT_EQ(item.value(), value);
   EXPECT_EQ(item.bytes(), kSegmentBytesMax);
 }

@@ -78,6 +78,9 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
     uint32_t flags;
     uint64_t cas;
     int64_t deadline_ms;  // INT64_MAX: never.
+    Marks marks = {};
+    bool hit = false;
+    int64_t used_sec = 0;
   };
 
   void SetUp() override {
@@ -89,6 +92,8 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
     options.segment_size = shape_.segment;
     options.hash_power = shape_.hash_power;
     options.eviction = shape_.eviction;
+    options.track_access = tracks_ = seed_ % 2 == 0;
+    began_ms_ = clock_.MonotonicMs();
     auto cache = Cache::Create(options, &clock_, &registry_, "model");
     ASSERT_TRUE(cache.ok()) << cache.status();
     cache_ = *std::move(cache);
@@ -119,6 +124,8 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
   int64_t Deadline(int64_t ttl_ms) {
     return ttl_ms == kNever ? INT64_MAX : clock_.MonotonicMs() + ttl_ms;
   }
+  int64_t NowSec() { return (clock_.MonotonicMs() - began_ms_) / 1000; }
+  Marks SomeMarks() { return {Below(2) == 0, Below(2) == 0}; }
   // The live entry of the model, or null.
   Entry* Live(const std::string& key) {
     const auto it = model_.find(key);
@@ -144,6 +151,18 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
                              ? kNever
                              : want->deadline_ms - clock_.MonotonicMs();
     ASSERT_EQ(found.ttl_ms(), left);
+    ASSERT_EQ(found.marks(), want->marks);
+    ASSERT_EQ(found.knows_uses(), tracks_);
+    ASSERT_EQ(found.was_hit(), tracks_ && want->hit);
+    ASSERT_EQ(found.idle_sec(), tracks_ ? NowSec() - want->used_sec : 0);
+  }
+  void DoGet() {
+    const std::string key = Key();
+    Compare(key, cache_->Get(key));
+    if (Entry* const entry = Live(key); entry != nullptr) {
+      entry->hit = true;
+      entry->used_sec = NowSec();
+    }
   }
   void ExpectStored(StoreResult result) {
     if (shape_.eviction == kNone && result == StoreResult::kNoMemory) return;
@@ -157,7 +176,9 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
     uint64_t cas = 0;
     const StoreResult result = cache_->Set(key, value, flags, ttl_ms, &cas);
     ExpectStored(result);
-    if (result == StoreResult::kStored) model_[key] = {value, flags, cas, Deadline(ttl_ms)};
+    if (result == StoreResult::kStored) {
+      model_[key] = {value, flags, cas, Deadline(ttl_ms), {}, false, NowSec()};
+    }
   }
   void DoDelete() {
     const std::string key = Key();
@@ -172,9 +193,12 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
   }
   void DoApply() {
     const std::string key = Key(), more = Value().substr(0, shape_.value_bytes_max / 4);
-    const auto action = static_cast<Update::Action>(Below(4));
+    const auto action = static_cast<Update::Action>(Below(5));
     const int64_t ttl_ms = Ttl();
     Update update;
+    if (Below(2) == 0) update.marks = SomeMarks();
+    update.inherits_marks = Below(2) == 0;
+    if (Below(3) == 0) update.cas = uint64_t{1} << 63 | rng_();  // Not one of the engine's.
     const StoreResult result = cache_->Apply(
         key,
         [&](const ItemRef& found, Update* u) {
@@ -199,14 +223,35 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
           ASSERT_EQ(result, StoreResult::kNotStored);
         } else {
           ExpectStored(result);
-          if (result == StoreResult::kStored) had->deadline_ms = Deadline(ttl_ms);
+          if (result == StoreResult::kStored) {
+            had->deadline_ms = Deadline(ttl_ms);
+            had->marks = update.marks.value_or(had->marks);
+          }
+        }
+        break;
+      case Update::Action::kMark:
+        if (had == nullptr) {
+          ASSERT_EQ(result, StoreResult::kNotStored);
+        } else {
+          ExpectStored(result);
+          if (result == StoreResult::kStored) had->marks = update.marks.value_or(had->marks);
         }
         break;
       case Update::Action::kStore:
         ExpectStored(result);
         if (result == StoreResult::kStored) {
           const uint32_t flags = had != nullptr ? had->flags + 1 : 1;
-          model_[key] = {more, flags, update.new_cas, Deadline(ttl_ms)};
+          Entry next{more, flags, update.new_cas, Deadline(ttl_ms), {}, false, NowSec()};
+          if (had != nullptr && update.inherits_marks) {
+            next.marks = had->marks;
+            next.hit = had->hit;
+            next.used_sec = had->used_sec;
+          }
+          next.marks = update.marks.value_or(next.marks);
+          if (update.cas != 0) {
+            ASSERT_EQ(update.new_cas, update.cas);
+          }
+          model_[key] = next;
         }
         break;
     }
@@ -215,8 +260,7 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
   void Step() {
     const int dice = Below(1000);
     if (dice < 400) {
-      const std::string key = Key();
-      Compare(key, cache_->Get(key));
+      DoGet();
     } else if (dice < 700) {
       DoSet();
     } else if (dice < 800) {
@@ -247,6 +291,8 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
 
   Shape shape_;
   unsigned seed_ = 0;
+  bool tracks_ = false;
+  int64_t began_ms_ = 0;  // Of the cache.
   std::mt19937 rng_;
   core::ManualClock clock_;
   core::Registry registry_;

@@ -152,7 +152,8 @@ TEST_P(PolicyEffectTest, SetsSucceedWhateverTheHeapIsFullOf) {
     Open(segments * 4096, 4096, GetParam());
     for (int i = 0; i < 5'000; ++i) {
       const std::string key = absl::StrCat("key", i);
-      const size_t bytes = i % 7 == 0 ? 4096 - 21 - key.size() : static_cast<size_t>(i * 31 % 2'000);
+      const size_t bytes = i % 7 == 0 ? cache_->item_bytes_max() - key.size()
+                                      : static_cast<size_t>(i * 31 % 2'000);
       ASSERT_EQ(Set(key, std::string(bytes, 'v'), i % 3 == 0 ? kNever : 1 + i * 1'000ll),
                 StoreResult::kStored)
           << i << " of " << segments;
