@@ -177,6 +177,7 @@ TEST(MetaParse, Set) {
       {"ms a 2 C5 I\r\nhi\r\n", {"ms(a) f=0 t=0 c=5 v=hi MS I"}},
       {"ms a 2 C5 I MR E9\r\nhi\r\n", {"ms(a) f=0 t=0 c=5 v=hi MR E9 I"}},
       {"ms a 2 I\r\nhi\r\n", {"ms(a) f=0 t=0 v=hi MS"}},
+      {"ms a 2 C0 I\r\nhi\r\n", {"ms(a) f=0 t=0 c=0 v=hi MS"}},
       {"ms a 2 C5 I MA\r\nhi\r\n", {"ms(a) f=0 t=0 c=5 v=hi MA"}},
       {"ms a 2 C0 MP\r\nhi\r\n", {"ms(a) f=0 t=0 v=hi MP"}},
       {"ms a 2 C5 ME\r\nhi\r\n", {"ms(a) f=0 t=0 v=hi ME"}},
