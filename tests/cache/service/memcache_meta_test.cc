@@ -49,10 +49,7 @@ class Client {
     while (!left.empty()) {
       const core::ParseResult parsed = codec_.Parse(left, &req);
       left.remove_prefix(parsed.consumed);
-      if (parsed.status == core::ParseStatus::kNeedMore) {
-        CHECK(parsed.consumed > 0);
-        continue;
-      }
+      CHECK(parsed.status != core::ParseStatus::kNeedMore);
       replies.context = Codec::ContextOf(req);
       if (parsed.status == core::ParseStatus::kComplete) {
         service_.Execute(connection_, req, core::Reply<Response>(&replies, {}, 0));

@@ -209,15 +209,6 @@ TEST(MetaParse, Set) {
   });
 }
 
-TEST(MetaParse, RefusesASetAtOnce) {
-  CodecDriver driver;
-  driver.Feed("ms a 100 z\r\n");
-  EXPECT_THAT(driver.outcomes(), ElementsAre(kUnknown));
-  driver.Feed(std::string(102, 'x'));
-  driver.Feed("mn\r\n");
-  EXPECT_THAT(driver.outcomes(), ElementsAre(kUnknown, "mn"));
-}
-
 TEST(MetaParse, ValuesTooLarge) {
   constexpr Limits kSmall{ItemBytes(1, 100, 1)};
   const std::string fits(100, 'v');
