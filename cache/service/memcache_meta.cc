@@ -10,6 +10,18 @@ using seg::ItemRef;
 using seg::StoreResult;
 using seg::Update;
 
+namespace {
+
+// The token of an item once it is marked stale. Clients that still have `cas` are to see that theirs is
+// older (I of ms), which tokens of the engine's choice do not show: they grow within a segment only.
+// It counts in the byte that those never reach, which would take 2^36 segments.
+uint64_t TokenAfter(uint64_t cas) {
+  constexpr uint64_t kOne = uint64_t{1} << 56;
+  return cas + kOne > cas ? cas + kOne : 0;  // 0: the engine chooses.
+}
+
+}  // namespace
+
 // An item as mg met it, and what mg made of it.
 struct MemcacheService::Meeting {
   ItemRef found;
@@ -169,9 +181,7 @@ MemcacheService::Response MemcacheService::MetaDelete(const Request& req) {
         u->inherits_marks = !req.drop_value;
         // The next client is to win it, even if one has won it before.
         u->marks = {.stale = req.invalidate, .won = false};
-        // A client that still has the token of before is to see that it is older (I of ms), so the
-        // new one is the next. Not one of another write: those lie more than one apart.
-        u->cas = req.new_cas.value_or(found.cas() + (req.invalidate ? 1 : 0));
+        u->cas = req.new_cas.value_or(req.invalidate ? TokenAfter(found.cas()) : found.cas());
       },
       &update);
   // As memcached: marking alone is no delete, but a token out of date is a miss.

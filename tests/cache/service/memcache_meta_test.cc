@@ -223,6 +223,8 @@ TEST_F(MemcacheMetaTest, AnOlderTokenStoresStaleAndANewerOneNot) {
   EXPECT_EQ(Say("ms a 1 C1 I MR\nz\nmg a v\n"), "HD\nVA 1 Z X\nz\n");
   EXPECT_EQ(Say("ms a 1 C1 I MA\nz\nms a 1 C0 I\nz\nms b 1 C1 I\nz\n"), "EX\nEX\nNF\n");
   EXPECT_EQ(Say("ms c 1 I\nz\nmg c\n"), "HD\nHD\n");
+  EXPECT_EQ(Say("ms e 1 E18446744073709551615\nx\nmd e I\n"), "HD\nHD\n");
+  EXPECT_LT(Cas("e"), 18446744073709551615u);
   // The token of an invalidation is newer than any that was told before it, whatever its life.
   for (int i = 0; i < 20; ++i) {
     Say(absl::StrCat("ms d 1 T", 1 + i * 1000, "\nx\n"));
@@ -238,7 +240,7 @@ TEST_F(MemcacheMetaTest, AnEmptiedItemStays) {
   EXPECT_EQ(Say("md a x T30\nmg a v f t c\n"), "HD\nVA 0 f0 t30 c7\n\n");
   EXPECT_EQ(Say("md a x\nmg a t\n"), "HD\nHD t-1\n");
   EXPECT_EQ(Say("ms a 3 T60 E7\nabc\nmd a x I\nmg a v c t\nmg a v\n"),
-            "HD\nHD\nVA 0 c8 t-1 X W\n\nVA 0 Z X\n\n");
+            "HD\nHD\nVA 0 c72057594037927943 t-1 X W\n\nVA 0 Z X\n\n");
   EXPECT_EQ(Say("md a x C1\nmd none x\nmd a x F9\nmg a f\n"), "EX\nNF\nHD\nHD f9\n");
   EXPECT_EQ(Say("md a x T-1\nmg a\n"), "HD\nEN\n");
 }
