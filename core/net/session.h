@@ -87,11 +87,13 @@ class Session final : public EventHandler {
     }
     if (sequence == slots_.head()) {
       C::Compose(slot.context, std::move(rsp), &out_);
+      slots_.Release(slot);
       slots_.PopHead();
       FlushReadySlots();
       if (out_.has_brief()) [[unlikely]] SendBrief();
     } else {
       Store(&slot, std::move(rsp));
+      slots_.Release(slot);
     }
     MarkDirty();
   }
@@ -337,7 +339,7 @@ class Session final : public EventHandler {
   }
 
   // Acts on one parsed request. False: nothing after it is to be parsed.
-  bool Take(const typename C::Request& req, const ParseResult& result) {
+  [[gnu::always_inline]] bool Take(const typename C::Request& req, const ParseResult& result) {
     if (result.status == ParseStatus::kQuit) {
       EndInput();
       return false;

@@ -22,6 +22,12 @@ class Slots {
     bool open = false;                 // It was answered in part: there is more to come.
   };
 
+  Slots() = default;
+  Slots(Slots&&) = delete;
+  ~Slots() {
+    for (; !empty(); ++head_) Release(At(head_));
+  }
+
   bool empty() const { return head_ == tail_; }
   size_t size() const { return tail_ - head_; }
   // Sequence numbers of the oldest unanswered request and of the next one.
@@ -42,6 +48,10 @@ class Slots {
     DCHECK(!empty());
     ++head_;
   }
+  // Lets go of what the context of `slot` owns, whose reply is composed.
+  static void Release(Slot& slot) {
+    if constexpr (requires { slot.context.Release(); }) slot.context.Release();
+  }
   // Gives memory back. REQUIRES: empty().
   void Shrink() {
     if (capacity_ <= kKeep) return;
@@ -51,7 +61,7 @@ class Slots {
 
  private:
   static constexpr size_t kFirst = 4;
-  static constexpr size_t kKeep = 16;  // x 32 bytes: what an idle session may keep.
+  static constexpr size_t kKeep = 16;  // x 40 bytes: what an idle session may keep.
 
   void Grow() {
     const size_t grown = capacity_ == 0 ? kFirst : 2 * capacity_;

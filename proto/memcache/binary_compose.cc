@@ -187,6 +187,7 @@ void BinaryCodec::Compose(const ReplyContext& context, Response&& rsp, OutBuffer
     case Status::kNonNumeric:
       return AppendError(context, Code::kNonNumeric, out);
     case Status::kError:  // Of words that STAT does not know.
+    case Status::kDebug:  // Never asked for.
       return AppendError(context, Code::kNotFound, out);
     case Status::kClientError:
       if (Is(context, Opcode::kFlush, Opcode::kFlushQ)) {  // Not allowed to.

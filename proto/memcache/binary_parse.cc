@@ -225,6 +225,7 @@ ParseResult BinaryCodec::Fill(absl::string_view in, const Header& h, Request* re
     case Op::kWatch:  // No packet asks for it.
       return complete;
     case Op::kDelete:
+    case Op::kDebug:  // No packet asks for it.
       break;
   }
   req->keys.push_back(key);

@@ -1,5 +1,6 @@
 // The codec of memcache listeners: the first byte of a connection chooses its dialect, as in
-// memcached. 0x80 begins a binary packet and no line of text; a connection keeps its dialect. Where
+// memcached. 0x80 begins a binary packet and no line of text; a connection keeps its dialect, but that
+// lines may be classic commands and meta commands by turns. Where
 // clients must say who they are, they do so in their dialect (login.h).
 #pragma once
 
@@ -44,18 +45,15 @@ class Codec {
   }
 
   static ReplyContext ContextOf(const Request& req) {
-    return {.verb = req.verb,
-            .noreply = req.noreply,
-            .want = req.want,
-            .dialect = req.dialect,
-            .opcode = req.opcode,
-            .opaque = req.opaque};
+    ReplyContext context = TextCodec::ContextOf(req);
+    context.opcode = req.opcode;
+    return context;
   }
   static Response Rejection(const Request& req) {
     return Response::Text(Status::kRaw, std::string(req.rejection));
   }
   static void Compose(const ReplyContext& context, Response&& rsp, core::OutBuffer* out) {
-    if (context.dialect == Dialect::kText) [[likely]] {
+    if (context.dialect != Dialect::kBinary) [[likely]] {
       return TextCodec::Compose(context, std::move(rsp), out);
     }
     BinaryCodec::Compose(context, std::move(rsp), out);

@@ -20,7 +20,9 @@ std::string WordsAfterKey(const Request& req) {
     case Op::kStore: {
       if (req.value_too_large) return " - - -";
       std::string words = absl::StrCat(" ", req.flags, " ", ttl, " ", req.value.size());
-      if (req.verb == Verb::kCas) absl::StrAppend(&words, " ", req.cas.value_or(0));
+      if (req.verb == Verb::kCas || (req.verb == Verb::kMetaSet && req.cas.has_value())) {
+        absl::StrAppend(&words, " ", req.cas.value_or(0));
+      }
       return words;
     }
     case Op::kArithmetic:
@@ -28,6 +30,7 @@ std::string WordsAfterKey(const Request& req) {
     case Op::kTouch:
       return absl::StrCat(" ", ttl);
     case Op::kGet:
+    case Op::kDelete:  // md with I.
       return req.exptime.has_value() ? absl::StrCat(" ", ttl) : "";
     default:
       return "";
@@ -55,6 +58,7 @@ class LoggedReply final : public core::ReplySink<Response> {
         is_get_(req.op == Op::kGet),
         words_(WordsAfterKey(req)),
         keys_(req.keys.begin(), req.keys.end()) {}
+  ~LoggedReply() { context_.Release(); }
 
   void Deliver(core::SessionRef, uint64_t, Response&& rsp) override {
     const std::unique_ptr<LoggedReply> self(this);
@@ -92,7 +96,7 @@ class LoggedReply final : public core::ReplySink<Response> {
 
   core::CommandSink* const sink_;
   core::Reply<Response> reply_;
-  const ReplyContext context_;
+  ReplyContext context_;
   const bool is_get_;
   const std::string words_;
   const std::vector<std::string> keys_;  // The request's views die before the answer comes.
@@ -105,6 +109,7 @@ KlogCode KlogCodeOf(const Response& rsp) {
     case Status::kValues:
       return rsp.items.empty() ? KlogCode::kMiss : KlogCode::kHit;
     case Status::kTouched:
+    case Status::kDebug:
       return KlogCode::kHit;
     case Status::kStored:
     case Status::kNumber:

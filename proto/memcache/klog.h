@@ -9,6 +9,8 @@
 //   "delete K" 7 9
 //   "incr K delta" 5 4             and decr
 //   "touch K ttl" 4 9
+//   "mg K" 4 12                    mg, ms, md and ma are like get, set, delete and incr: with T "mg K ttl",
+//   "ms K flags ttl vlen" 5 4      with C "ms K flags ttl vlen token"; of the other flags nothing is said
 //
 // core::CommandLog puts the time in front. ttl and flags are as the client wrote them; a set whose
 // value was too large has "-" for what was not kept of it: "set K - - -" 11 41. In keys a space, a

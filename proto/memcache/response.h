@@ -22,6 +22,7 @@ enum class Status : uint8_t {
   kTouched,
   kOk,
   kNumber,       // Answer to kArithmetic: `number`.
+  kDebug,        // Answer to kDebug: `items` holds the item; kNotFound if there is none.
   kVersion,      // `text` is the version.
   kStats,        // `stats` holds name and value pairs, in order.
   kReset,        // Answer to "stats reset".
@@ -41,6 +42,15 @@ struct Item {
   uint64_t cas = 0;
   uint32_t flags = 0;
   int32_t ttl_sec = -1;  // With kWantTtl: seconds left; -1 = never expires.
+
+  // What meta commands tell of it beside.
+  int32_t last_access_sec = 0;  // With kWantLastAccess: since the access before this one.
+  bool hit_before : 1 = false;      // With kWantHitBefore: whether there was one.
+  bool access_known : 1 = true;     // If not the answer is without these two.
+  bool stale : 1 = false;           // X: marked so by an I.
+  bool won : 1 = false;             // W: this client is to make the item anew.
+  bool win_taken : 1 = false;       // Z: another client is at it.
+  bool unchanged : 1 = false;       // Request::cas of a get is its token: the value is not sent.
 };
 
 struct Response {
@@ -59,10 +69,11 @@ struct Response {
 
   Status status = Status::kError;
   uint64_t number = 0;  // kNumber.
-  uint64_t cas = 0;     // When it was wanted: of what was stored or counted, or is touched.
+  uint64_t cas = 0;     // When it was wanted: of what was stored or counted, or is touched; 0 if nothing was.
   uint32_t flags = 0;   // kTouched, when wanted.
-  // The length of the value that append or prepend made, or that was found to be counted, touched or
-  // deleted; 0 where that is not known.
+  int32_t ttl_sec = -1;  // Of what was stored or counted, with kWantTtl; -1 = never expires.
+  // The length of the value that was stored, or that was found to be counted, touched or deleted; 0
+  // where that is not known.
   uint64_t bytes = 0;
   std::vector<Item> items;
   std::string text;

@@ -1,4 +1,5 @@
-// memcached's classic text protocol: command lines, and after a store's line a block of bytes.
+// memcached's classic text protocol: command lines, and after a store's line a block of bytes. Lines of
+// meta commands may stand between them; meta.h reads and answers those.
 //
 // What is a command, which mistakes keep the connection and what each reply says was taken from
 // doc/protocol.txt and from probing memcached 1.6.18; integration/transcripts holds the proof.
@@ -7,8 +8,9 @@
 //
 //   line --+-- no block ------------------------------------> request or rejection
 //          +-- store, block fits: wait for all of it -------> request (views into the input)
-//          +-- store, block too long: swallow as it comes --> `set`: request that removes the item;
-//                                                             others: rejection
+//          +-- store, block too long: swallow as it comes --> `set`, `ms`: request that removes the
+//          |                                                  item; others: rejection
+//          +-- ms, line refused: swallow its block ---------> rejection
 //
 // A line that was scanned is not scanned again while its block arrives.
 #pragma once
@@ -21,6 +23,7 @@
 #include "core/net/codec.h"
 #include "core/net/line_scanner.h"
 #include "core/net/out_buffer.h"
+#include "proto/memcache/meta.h"
 #include "proto/memcache/request.h"
 #include "proto/memcache/response.h"
 
@@ -54,7 +57,13 @@ class TextCodec {
   core::ParseResult Parse(absl::string_view in, Request* req);
 
   static ReplyContext ContextOf(const Request& req) {
-    return {.verb = req.verb, .noreply = req.noreply, .want = req.want};
+    ReplyContext context{.verb = req.verb,
+                         .noreply = req.noreply,
+                         .want = req.want,
+                         .dialect = req.dialect,
+                         .opaque = req.opaque};
+    if (req.dialect == Dialect::kMeta) [[unlikely]] context.echo = EchoOf(req);
+    return context;
   }
   static Response Rejection(const Request& req) {
     return Response::Text(Status::kRaw, std::string(req.rejection));
@@ -69,6 +78,8 @@ class TextCodec {
   core::ParseResult ParseLine(absl::string_view in, size_t line_bytes, Request* req);
   core::ParseResult ParseStore(absl::string_view in, size_t line_bytes, absl::string_view rest,
                                Request* req);
+  core::ParseResult ParseMeta(absl::string_view in, size_t line_bytes, absl::string_view rest,
+                              Request* req);
   core::ParseResult ParseBlock(absl::string_view in, size_t line_bytes, size_t value_bytes,
                                Request* req);
   core::ParseResult BeginSwallow(absl::string_view in, size_t line_bytes, size_t block_bytes,
@@ -79,11 +90,12 @@ class TextCodec {
   core::LineScanner line_;
   size_t need_ = 0;  // While a block arrives: bytes of line and block together.
 
-  // While a block that is too long arrives.
+  // While a block that is dropped arrives.
   size_t swallow_bytes_ = 0;  // Still to come.
   bool swallow_noreply_ = false;
   Verb swallow_verb_ = Verb::kNone;
-  std::string swallow_key_;  // Outlives the line; the request's key is a view of it.
+  std::string swallow_key_;
+  absl::string_view swallow_refusal_;  // Of literals; empty: a request is made of it.
 };
 
 }  // namespace proto::memcache

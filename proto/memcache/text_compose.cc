@@ -100,6 +100,9 @@ void AppendTextLine(absl::string_view prefix, absl::string_view text, OutBuffer*
 }  // namespace
 
 void TextCodec::Compose(const ReplyContext& context, Response&& rsp, OutBuffer* out) {
+  if (context.dialect == Dialect::kMeta) [[unlikely]] {
+    return ComposeMeta(context, std::move(rsp), out);
+  }
   // A request that wants no reply gets none, failures included, as in memcached. A rejection has
   // been through this already.
   if (context.noreply && rsp.status != Status::kRaw) return;
@@ -136,6 +139,7 @@ void TextCodec::Compose(const ReplyContext& context, Response&& rsp, OutBuffer* 
     case Status::kNonNumeric:
       return out->Append("CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
     case Status::kError:
+    case Status::kDebug:  // Of meta commands alone.
       return out->Append("ERROR\r\n");
     case Status::kClientError:
       return AppendTextLine("CLIENT_ERROR ", rsp.text, out);

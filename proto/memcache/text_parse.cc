@@ -5,8 +5,10 @@
 #include <limits>
 
 #include "proto/memcache/admin_words.h"
+#include "proto/memcache/meta.h"
 #include "proto/memcache/number.h"
 #include "proto/memcache/text_codec.h"
+#include "proto/memcache/text_line.h"
 #include "proto/memcache/text_plain.h"
 
 namespace proto::memcache {
@@ -16,8 +18,6 @@ using core::ParseStatus;
 
 namespace {
 
-constexpr absl::string_view kError = "ERROR\r\n";
-constexpr absl::string_view kBadFormat = "CLIENT_ERROR bad command line format\r\n";
 constexpr absl::string_view kBadDeleteFormat =
     "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n";
 constexpr absl::string_view kBadChunk = "CLIENT_ERROR bad data chunk\r\n";
@@ -32,18 +32,6 @@ constexpr size_t kBlockEndBytes = 2;  // A block ends in \r\n; a lone \n will no
 constexpr int32_t kBlockBytesMax = std::numeric_limits<int32_t>::max() - kBlockEndBytes;
 constexpr size_t kLeadingSpacesMax = 100;  // Before "get" on a line of many keys; proto_text.c.
 
-// Takes the next word off `rest`; empty = there are no more. Only spaces separate words.
-absl::string_view NextWord(absl::string_view* rest) {
-  size_t from = 0;
-  while (from < rest->size() && (*rest)[from] == ' ') ++from;
-  rest->remove_prefix(from);
-  const void* space = rest->empty() ? nullptr : std::memchr(rest->data(), ' ', rest->size());
-  const size_t n = space == nullptr ? rest->size() : static_cast<const char*>(space) - rest->data();
-  const absl::string_view word = rest->substr(0, n);
-  rest->remove_prefix(n);
-  return word;
-}
-
 // The command in a line: without its end, and only up to a NUL, where memcached's C string stops.
 // The "\r" of an otherwise empty line stays, and is no command.
 absl::string_view CommandOf(absl::string_view line) {
@@ -55,6 +43,14 @@ absl::string_view CommandOf(absl::string_view line) {
 
 Verb VerbOf(absl::string_view word) {
   switch (word.size()) {
+    case 2:
+      if (word == "mg") return Verb::kMetaGet;
+      if (word == "ms") return Verb::kMetaSet;
+      if (word == "mn") return Verb::kMetaNoop;
+      if (word == "md") return Verb::kMetaDelete;
+      if (word == "ma") return Verb::kMetaArithmetic;
+      if (word == "me") return Verb::kMetaDebug;
+      break;
     case 3:
       if (word == "get") return Verb::kGet;
       if (word == "set") return Verb::kSet;
@@ -98,14 +94,6 @@ bool NamesKeys(absl::string_view in) {
     if (in.substr(0, verb.size()) == verb) return true;
   }
   return false;
-}
-
-ParseResult Complete(size_t consumed) { return {ParseStatus::kComplete, consumed}; }
-
-// A refused line. Said aloud unless the line asked for no reply.
-ParseResult Reject(absl::string_view reply, size_t consumed, Request* req) {
-  req->rejection = req->noreply ? absl::string_view() : reply;
-  return {ParseStatus::kInvalid, consumed};
 }
 
 ParseResult HangUp(absl::string_view reply, size_t consumed, Request* req) {
@@ -168,7 +156,7 @@ ParseResult ParseGet(absl::string_view rest, size_t line_bytes, Request* req) {
   req->op = Op::kGet;
   req->want = WantOf(req->verb);
   absl::string_view word = NextWord(&rest);
-  if (word.empty()) return Reject(kError, line_bytes, req);
+  if (word.empty()) return Reject(kErrorLine, line_bytes, req);
   if (req->verb == Verb::kGat || req->verb == Verb::kGats) {
     int32_t exptime = 0;
     if (!ReadSigned32(word, &exptime)) return Reject(kBadExptime, line_bytes, req);
@@ -176,7 +164,7 @@ ParseResult ParseGet(absl::string_view rest, size_t line_bytes, Request* req) {
     word = NextWord(&rest);
   }
   for (; !word.empty(); word = NextWord(&rest)) {
-    if (word.size() > kKeyBytesMax) return Reject(kBadFormat, line_bytes, req);
+    if (word.size() > kKeyBytesMax) return Reject(kBadFormatLine, line_bytes, req);
     req->keys.push_back(word);
   }
   return Complete(line_bytes);
@@ -185,14 +173,14 @@ ParseResult ParseGet(absl::string_view rest, size_t line_bytes, Request* req) {
 // delete: <key> [0] [noreply]. The zero is a relic that memcached still takes.
 ParseResult ParseDelete(absl::string_view rest, size_t line_bytes, Request* req) {
   const Words words(rest);
-  if (!words.Between(1, 3)) return Reject(kError, line_bytes, req);
+  if (!words.Between(1, 3)) return Reject(kErrorLine, line_bytes, req);
   req->op = Op::kDelete;
   req->noreply = words.count > 1 && words.noreply();
   const size_t zeros = words.count - 1 - (req->noreply ? 1 : 0);
   if (zeros > 1 || (zeros == 1 && words.word[1] != "0")) {
     return Reject(kBadDeleteFormat, line_bytes, req);
   }
-  if (words.word[0].size() > kKeyBytesMax) return Reject(kBadFormat, line_bytes, req);
+  if (words.word[0].size() > kKeyBytesMax) return Reject(kBadFormatLine, line_bytes, req);
   req->keys.push_back(words.word[0]);
   return Complete(line_bytes);
 }
@@ -200,11 +188,11 @@ ParseResult ParseDelete(absl::string_view rest, size_t line_bytes, Request* req)
 // incr, decr: <key> <delta> [noreply].
 ParseResult ParseArithmetic(absl::string_view rest, size_t line_bytes, Request* req) {
   const Words words(rest);
-  if (!words.Between(2, 3)) return Reject(kError, line_bytes, req);
+  if (!words.Between(2, 3)) return Reject(kErrorLine, line_bytes, req);
   req->op = Op::kArithmetic;
   req->decrement = req->verb == Verb::kDecr;
   req->noreply = words.noreply();
-  if (words.word[0].size() > kKeyBytesMax) return Reject(kBadFormat, line_bytes, req);
+  if (words.word[0].size() > kKeyBytesMax) return Reject(kBadFormatLine, line_bytes, req);
   if (!ReadUnsigned(words.word[1], &req->delta)) return Reject(kBadDelta, line_bytes, req);
   req->keys.push_back(words.word[0]);
   return Complete(line_bytes);
@@ -213,10 +201,10 @@ ParseResult ParseArithmetic(absl::string_view rest, size_t line_bytes, Request* 
 // touch: <key> <exptime> [noreply].
 ParseResult ParseTouch(absl::string_view rest, size_t line_bytes, Request* req) {
   const Words words(rest);
-  if (!words.Between(2, 3)) return Reject(kError, line_bytes, req);
+  if (!words.Between(2, 3)) return Reject(kErrorLine, line_bytes, req);
   req->op = Op::kTouch;
   req->noreply = words.noreply();
-  if (words.word[0].size() > kKeyBytesMax) return Reject(kBadFormat, line_bytes, req);
+  if (words.word[0].size() > kKeyBytesMax) return Reject(kBadFormatLine, line_bytes, req);
   int32_t exptime = 0;
   if (!ReadSigned32(words.word[1], &exptime)) return Reject(kBadExptime, line_bytes, req);
   req->exptime = exptime;
@@ -227,7 +215,7 @@ ParseResult ParseTouch(absl::string_view rest, size_t line_bytes, Request* req) 
 // flush_all: [delay] [noreply].
 ParseResult ParseFlushAll(absl::string_view rest, size_t line_bytes, Request* req) {
   const Words words(rest);
-  if (words.count > 2) return Reject(kError, line_bytes, req);
+  if (words.count > 2) return Reject(kErrorLine, line_bytes, req);
   req->op = Op::kFlushAll;
   req->noreply = words.noreply();
   if (words.count == (req->noreply ? 1u : 0u)) return Complete(line_bytes);
@@ -240,12 +228,12 @@ ParseResult ParseFlushAll(absl::string_view rest, size_t line_bytes, Request* re
 // verbosity: <level> [noreply], or noreply alone, which does nothing.
 ParseResult ParseVerbosity(absl::string_view rest, size_t line_bytes, Request* req) {
   const Words words(rest);
-  if (!words.Between(1, 2)) return Reject(kError, line_bytes, req);
+  if (!words.Between(1, 2)) return Reject(kErrorLine, line_bytes, req);
   req->op = Op::kVerbosity;
   req->noreply = words.noreply();
   if (words.count == 1 && req->noreply) return Complete(line_bytes);
   uint32_t level = 0;
-  if (!ReadUnsigned32(words.word[0], &level)) return Reject(kBadFormat, line_bytes, req);
+  if (!ReadUnsigned32(words.word[0], &level)) return Reject(kBadFormatLine, line_bytes, req);
   req->argument = words.word[0];
   return Complete(line_bytes);
 }
@@ -342,6 +330,13 @@ ParseResult TextCodec::ParseLine(absl::string_view in, size_t line_bytes, Reques
       return ParseWatch(rest, line_bytes, req);
     case Verb::kQuit:
       return {ParseStatus::kQuit, line_bytes};
+    case Verb::kMetaGet:
+    case Verb::kMetaSet:
+    case Verb::kMetaDelete:
+    case Verb::kMetaArithmetic:
+    case Verb::kMetaNoop:
+    case Verb::kMetaDebug:
+      return ParseMeta(in, line_bytes, rest, req);
     case Verb::kNone:
       break;
   }
@@ -355,7 +350,7 @@ ParseResult TextCodec::ParseStore(absl::string_view in, size_t line_bytes, absl:
                                   Request* req) {
   const Words words(rest);
   const size_t least = req->verb == Verb::kCas ? 5 : 4;
-  if (!words.Between(least, least + 1)) return Reject(kError, line_bytes, req);
+  if (!words.Between(least, least + 1)) return Reject(kErrorLine, line_bytes, req);
   req->op = Op::kStore;
   req->mode = ModeOf(req->verb);
   req->noreply = words.noreply();
@@ -363,23 +358,38 @@ ParseResult TextCodec::ParseStore(absl::string_view in, size_t line_bytes, absl:
   int32_t length = 0;
   if (words.word[0].size() > kKeyBytesMax || !ReadUnsigned32(words.word[1], &req->flags) ||
       !ReadSigned32(words.word[2], &exptime) || !ReadSigned32(words.word[3], &length)) {
-    return Reject(kBadFormat, line_bytes, req);
+    return Reject(kBadFormatLine, line_bytes, req);
   }
   if (req->verb == Verb::kCas) {
     uint64_t unique = 0;
-    if (!ReadUnsigned(words.word[4], &unique)) return Reject(kBadFormat, line_bytes, req);
+    if (!ReadUnsigned(words.word[4], &unique)) return Reject(kBadFormatLine, line_bytes, req);
     req->cas = unique;
   }
-  if (length < 0 || length > kBlockBytesMax) return Reject(kBadFormat, line_bytes, req);
+  if (length < 0 || length > kBlockBytesMax) return Reject(kBadFormatLine, line_bytes, req);
   req->exptime = exptime;
   req->keys.push_back(words.word[0]);
   return ParseBlock(in, line_bytes, length, req);
+}
+
+// The block of an ms that is refused for its flags is there nonetheless.
+ParseResult TextCodec::ParseMeta(absl::string_view in, size_t line_bytes, absl::string_view rest,
+                                 Request* req) {
+  const MetaLine line = ParseMetaLine(rest, req);
+  if (line.refusal.empty()) {
+    return line.has_block ? ParseBlock(in, line_bytes, line.block_bytes, req)
+                          : Complete(line_bytes);
+  }
+  if (!line.has_block) return Reject(line.refusal, line_bytes, req);
+  swallow_refusal_ = line.refusal;
+  return BeginSwallow(in, line_bytes, size_t{line.block_bytes} + kBlockEndBytes, req);
 }
 
 // What follows the line of a store.
 ParseResult TextCodec::ParseBlock(absl::string_view in, size_t line_bytes, size_t value_bytes,
                                   Request* req) {
   if (ItemBytes(req->key().size(), value_bytes, req->flags) > limits_.item_bytes_max) {
+    const bool removes = req->verb == Verb::kSet || req->verb == Verb::kMetaSet;
+    swallow_refusal_ = removes ? absl::string_view() : kTooLarge;
     return BeginSwallow(in, line_bytes, value_bytes + kBlockEndBytes, req);
   }
   const size_t all_bytes = line_bytes + value_bytes + kBlockEndBytes;
@@ -413,10 +423,11 @@ ParseResult TextCodec::Swallow(absl::string_view in, size_t already, Request* re
   req->Clear();
   req->op = Op::kStore;
   req->verb = swallow_verb_;
+  req->dialect = swallow_verb_ == Verb::kMetaSet ? Dialect::kMeta : Dialect::kText;
   req->noreply = swallow_noreply_;
-  if (req->verb != Verb::kSet) return Reject(kTooLarge, consumed, req);
+  if (!swallow_refusal_.empty()) return Reject(swallow_refusal_, consumed, req);
   req->value_too_large = true;
-  req->keys.push_back(swallow_key_);
+  req->AddOwnedKey(swallow_key_);
   return Complete(consumed);
 }
 

@@ -1,5 +1,5 @@
 // The words that clients say. The codec keeps the verb of a request so that the reply is spelled in
-// the same dialect; counters are labelled with it. Meta and binary verbs join this list.
+// the same dialect; counters are labelled with it.
 #pragma once
 
 #include <cstdint>
@@ -30,16 +30,23 @@ enum class Verb : uint8_t {
   kStats,
   kQuit,
   kWatch,
+  kMetaGet,
+  kMetaSet,
+  kMetaDelete,
+  kMetaArithmetic,
+  kMetaNoop,
+  kMetaDebug,
 };
 
-inline constexpr int kVerbs = static_cast<int>(Verb::kWatch) + 1;
+inline constexpr int kVerbs = static_cast<int>(Verb::kMetaDebug) + 1;
 
 // The verb as clients spell it; "none" for kNone. Fit for a metric label.
 constexpr absl::string_view VerbName(Verb verb) {
   constexpr absl::string_view kNames[kVerbs] = {
       "none",    "get",       "gets",    "gat",       "gats",   "set",  "add",
       "replace", "append",    "prepend", "cas",       "delete", "incr", "decr",
-      "touch",   "flush_all", "version", "verbosity", "stats",  "quit", "watch"};
+      "touch",   "flush_all", "version", "verbosity", "stats",  "quit", "watch",
+      "mg",      "ms",        "md",      "ma",        "mn",     "me"};
   return kNames[static_cast<int>(verb)];
 }
 

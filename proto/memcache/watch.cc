@@ -157,11 +157,12 @@ class WatchedReply final : public core::ReplySink<Response> {
     desk_.Write(kWatchMutations, line_);
   }
 
-  // delete, touch, incr, decr: each looks its item up first.
+  // delete, touch, incr, decr, me: each looks its item up first.
   void WriteLookup(const Response& rsp) {
     const bool deleted = rsp.status == Status::kDeleted;
     const bool found = deleted || rsp.status == Status::kTouched || rsp.status == Status::kNumber ||
-                       rsp.status == Status::kExists || rsp.status == Status::kNonNumeric;
+                       rsp.status == Status::kExists || rsp.status == Status::kNonNumeric ||
+                       rsp.status == Status::kDebug;
     if (Watches(kWatchFetchers)) {
       const absl::string_view status =
           found ? "found" : rsp.status == Status::kNotFound ? "not_found" : "error";

@@ -5,9 +5,12 @@
 //   incr(k) d=5            and the fields its verb has              !ERROR   a rejection
 //   !                      a silent rejection                       !close   ... that hangs up
 //   get(a) @09 o=abcd      of a binary packet: opcode and opaque    =...     answered by the codec
+//   mg(a) vct R30 >ct O1   a meta command: what is wanted, the fields by their flags, what the reply
+//                          returns in which order, and the opaque
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -18,6 +21,37 @@
 #include "proto/memcache/codec.h"
 
 namespace proto::memcache {
+
+// What meta commands ask for, with their letters.
+inline std::string DescribeMeta(const Request& req) {
+  std::string line;
+  const std::pair<uint16_t, char> wants[] = {
+      {kWantValue, 'v'}, {kWantFlags, 'f'}, {kWantCas, 'c'},       {kWantTtl, 't'},
+      {kWantSize, 's'},  {kWantKey, 'k'},   {kWantHitBefore, 'h'}, {kWantLastAccess, 'l'}};
+  for (const auto& [bit, letter] : wants) {
+    if ((req.want & bit) != 0) absl::StrAppend(&line, line.empty() ? " " : "", std::string(1, letter));
+  }
+  if (req.op == Op::kStore && !req.value_too_large) {
+    absl::StrAppend(&line, " M", std::string(1, "SERAP"[static_cast<int>(req.mode)]));
+  }
+  if (req.vivify_exptime) absl::StrAppend(&line, " N", *req.vivify_exptime);
+  if (req.recache_below_sec) absl::StrAppend(&line, " R", *req.recache_below_sec);
+  if (req.new_cas) absl::StrAppend(&line, " E", *req.new_cas);
+  if (req.decrement) line += " decr";
+  if (req.invalidate) line += " I";
+  if (req.drop_value) line += " x";
+  if (req.no_bump) line += " u";
+  if (req.old_ttl_told) line += " old-t";
+  if (req.old_ttl_judged) line += " old-R";
+  if (!req.route.empty()) absl::StrAppend(&line, " L", req.route);
+  if (req.opaque != 0) line += " >";
+  for (uint32_t list = req.opaque; list != 0; list >>= kReturnFlagBits) {
+    line += kReturnFlags[(list & 15) - 1];
+  }
+  if (!req.opaque_token.empty()) absl::StrAppend(&line, " ", req.opaque_token);
+  if (req.base64_key) line += " b";
+  return line;
+}
 
 inline std::string Describe(const Request& req) {
   std::string line(VerbName(req.verb));
@@ -31,6 +65,7 @@ inline std::string Describe(const Request& req) {
   if (!req.argument.empty()) absl::StrAppend(&line, " [", req.argument, "]");
   if (req.initial) absl::StrAppend(&line, " initial=", *req.initial, " t=", req.initial_exptime);
   if (req.noreply) absl::StrAppend(&line, " noreply");
+  if (req.dialect == Dialect::kMeta) line += DescribeMeta(req);
   if (req.dialect == Dialect::kBinary) {
     const absl::string_view opaque(reinterpret_cast<const char*>(&req.opaque), sizeof req.opaque);
     absl::StrAppend(&line, " @", absl::Hex(req.opcode, absl::kZeroPad2), " o=",
@@ -93,7 +128,9 @@ class CodecDriver {
       case core::ParseStatus::kAnswered:
       case core::ParseStatus::kInvalid: {
         core::OutBuffer out;
-        Codec::Compose(Codec::ContextOf(req_), Codec::Rejection(req_), &out);
+        ReplyContext context = Codec::ContextOf(req_);
+        Codec::Compose(context, Codec::Rejection(req_), &out);
+        context.Release();
         const std::string reply = out.ToString();
         outcomes_.push_back(absl::StrCat(result.status == core::ParseStatus::kInvalid ? "!" : "=",
                                          absl::StripSuffix(reply, "\r\n"),

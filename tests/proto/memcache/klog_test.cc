@@ -92,6 +92,31 @@ TEST_F(KlogTest, AGetHasALineAKey) {
               ElementsAre("\"get a\" 12 30", "\"get b\" 12 30"));
 }
 
+TEST_F(KlogTest, SpellsMetaCommands) {
+  const auto found = [] {
+    Response rsp(Status::kValues);
+    Item& item = rsp.items.emplace_back();
+    item.key = "k";
+    item.value = core::Bytes(std::string("12345"));
+    return rsp;
+  };
+  EXPECT_THAT(Log("mg k v\r\n", found), ElementsAre("\"mg k\" 4 5"));
+  EXPECT_THAT(Log("mg aw== b T30\r\n", found), ElementsAre("\"mg k 30\" 4 5"));
+  EXPECT_THAT(Log("mg k q\r\n", With<Status::kValues>), ElementsAre("\"mg k\" 0 0"));
+  EXPECT_THAT(Log("mg k k\r\n", [] { return Response::Text(Status::kServerError, "no"); }),
+              ElementsAre("\"mg k\" 11 17"));
+  EXPECT_THAT(Log("ms k 3 T60 F7 c Oa\r\nabc\r\n", With<Status::kStored>),
+              ElementsAre("\"ms k 7 60 3\" 5 10"));
+  EXPECT_THAT(Log("ms k 3 q\r\nabc\r\n", With<Status::kStored>), ElementsAre("\"ms k 0 0 3\" 5 0"));
+  EXPECT_THAT(Log("ms k 3 C9 q\r\nabc\r\n", With<Status::kExists>),
+              ElementsAre("\"ms k 0 0 3 9\" 6 4"));
+  EXPECT_THAT(Log("md k\r\n", With<Status::kDeleted>), ElementsAre("\"md k\" 7 4"));
+  EXPECT_THAT(Log("md k I T30\r\n", With<Status::kDeleted>), ElementsAre("\"md k 30\" 7 4"));
+  EXPECT_THAT(Log("ma k D5 v\r\n", [] { return Response::Number(100); }),
+              ElementsAre("\"ma k 5\" 5 11"));
+  EXPECT_THAT(Log("mn\r\nme k\r\n", With<Status::kOk>), IsEmpty());
+}
+
 TEST_F(KlogTest, LogsWhatIsKnownOfAValueTooLarge) {
   EXPECT_THAT(Log("set k 0 0 200\r\n" + std::string(200, 'x') + "\r\n", With<Status::kTooLarge>),
               ElementsAre("\"set k - - -\" 11 41"));

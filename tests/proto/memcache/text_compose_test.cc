@@ -11,7 +11,7 @@
 namespace proto::memcache {
 namespace {
 
-std::string Spell(Response rsp, ReplyContext context = {}) {
+std::string Spell(Response rsp, const ReplyContext& context = {}) {
   core::OutBuffer out;
   TextCodec::Compose(context, std::move(rsp), &out);
   return out.ToString();
@@ -26,9 +26,9 @@ Item Hit(absl::string_view key, std::string value, uint32_t flags = 0, uint64_t 
   return item;
 }
 
-constexpr ReplyContext kGetContext{Verb::kGet, false, kWantValue | kWantFlags | kWantKey};
-constexpr ReplyContext kGetsContext{Verb::kGets, false,
-                                    kWantValue | kWantFlags | kWantKey | kWantCas};
+const ReplyContext kGetContext{Verb::kGet, false, kWantValue | kWantFlags | kWantKey};
+const ReplyContext kGetsContext{Verb::kGets, false,
+                                kWantValue | kWantFlags | kWantKey | kWantCas};
 
 TEST(TextCompose, SpellsPlainStatuses) {
   EXPECT_EQ(Spell(Response(Status::kStored)), "STORED\r\n");
