@@ -19,6 +19,7 @@
 #include "proxy/momento/client.h"
 #include "proxy/service/key_lines.h"
 #include "proxy/service/write_marks.h"
+#include "proxy/translate/envelope.h"
 
 namespace proxy {
 
@@ -43,6 +44,11 @@ struct Operation final : core::Timer {
   void OnTimer() override;
   // Back to nothing, keeping the memory of short strings.
   void Reset();
+  // The state of what is stored, as far as the request gives it.
+  std::optional<translate::ItemState> GivenState() const {
+    if (!new_cas.has_value()) return std::nullopt;
+    return translate::ItemState{.ranked = true, .token = *new_cas};
+  }
 
   ProxyService* service = nullptr;
   ConnectionState* connection = nullptr;
@@ -63,6 +69,15 @@ struct Operation final : core::Timer {
   uint64_t delta = 0;
   std::optional<uint64_t> initial;
   int64_t initial_exptime = 0;
+  std::optional<int64_t> vivify_exptime;
+  uint64_t recache_below_ms = 0;  // 0: not asked for.
+  std::optional<uint64_t> new_cas;
+  bool invalidate = false;
+  bool drop_value = false;
+  bool no_bump = false;
+  bool old_ttl_told = false;
+  bool old_ttl_judged = false;
+  bool may_win = false;  // A get that wins the item if somebody has to make it anew (wins.cc).
   uint64_t key_hash = 0;
   std::string key;
   absl::string_view body;  // The value to store: in the request, or in `buffer` once kept.
@@ -91,9 +106,16 @@ struct Operation final : core::Timer {
   int64_t sent_ms = 0;               // When the get's or the write's first call was made.
   OperationQueue followers;          // Gets of the same key that take this one's answer.
   uint64_t number = 0;               // The new value of a counter.
+  uint64_t value_bytes = 0;          // The length of what is stored.
   absl::string_view item_value;      // A hit: the tail of `buffer`.
   uint32_t item_flags = 0;
   uint64_t item_cas = 0;             // Of a hit, or of what is being stored.
+  uint64_t item_ttl_ms = 0;          // Of a hit, where it was asked for.
+  std::optional<translate::ItemState> item_state;  // Of a hit that has one.
+  std::optional<translate::ItemState> new_state;   // Of what is being stored, if it has one.
+  bool won = false;                  // Told to make the item anew.
+  bool made = false;                 // The item is the placeholder that it made.
+  bool gave_up = false;              // Lost too many races to try for the win again.
   momento::Error error;
   momento::HashedGetResult read;
   momento::TtlResult read_ttl;

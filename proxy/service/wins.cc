@@ -72,7 +72,7 @@ void ProxyService::MakePlaceholder(Operation* op) {
                         .ranked = op->new_cas.has_value(),
                         .token = op->new_cas.value_or(FreshToken())};
   const translate::Ttl ttl =
-      translate::TtlOf(op->exptime.value_or(*op->vivify_exptime), ttl_rules_, loop_->clock().WallNs());
+      translate::TtlOf(*op->vivify_exptime, ttl_rules_, loop_->clock().WallNs());
   if (ttl.clamped) shared_->metrics.ttl_clamped.Add();
   const auto done = [op, state, ttl](momento::StoreResult result) {
     if (result.stored) {

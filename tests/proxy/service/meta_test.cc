@@ -30,29 +30,8 @@ class Meta : public ServiceTest {
     for (int i = 0; i < 400 && !Answered(sent); ++i) Pass(1);
     return Reply(sent);
   }
-  static Request MgOf(absl::string_view key) {
-    Request req = GetOf({key});
-    req.dialect = proto::memcache::Dialect::kMeta;
-    req.want |= proto::memcache::kWantState;
-    return req;
-  }
-  static Request Vivify(absl::string_view key, int64_t exptime = 30) {
-    Request req = MgOf(key);
-    req.vivify_exptime = exptime;
-    return req;
-  }
-  static Request Recache(absl::string_view key, int64_t below_sec) {
-    Request req = MgOf(key);
-    req.recache_below_sec = below_sec;
-    return req;
-  }
   static Request With(Request req, uint16_t want) {
     req.want |= want;
-    return req;
-  }
-  static Request Invalidate(absl::string_view key) {
-    Request req = DeleteOf(key);
-    req.invalidate = true;
     return req;
   }
   static std::string InState(const ItemState& state, absl::string_view value, uint32_t flags = 0) {
@@ -74,10 +53,10 @@ constexpr uint16_t kTtl = proto::memcache::kWantTtl;
 TEST_F(Meta, AGetIsAGetAndSharesCalls) {
   Put("a", "1");
   Put("b", "2");
-  const uint64_t a = SendMeta(MgOf("a"));
-  const uint64_t b = SendMeta(MgOf("b"));
+  const uint64_t a = SendMeta(MetaGetOf("a"));
+  const uint64_t b = SendMeta(MetaGetOf("b"));
   const uint64_t again = Send(GetOf({"a"}));
-  const uint64_t none = SendMeta(MgOf("none"));
+  const uint64_t none = SendMeta(MetaGetOf("none"));
   Settle();
   EXPECT_THAT(client_.TakeCalls(), ElementsAre("GetBatch 3: a b none"));
   EXPECT_EQ(Reply(a), "a=1");
@@ -88,16 +67,16 @@ TEST_F(Meta, AGetIsAGetAndSharesCalls) {
 
 TEST_F(Meta, TheLifeCostsACallOnlyWhenAskedFor) {
   Put("k", "v", 29'001);
-  EXPECT_THAT(CallsOf(MgOf("k")), ElementsAre("Get k"));
-  EXPECT_THAT(CallsOf(With(MgOf("k"), kTtl)), ElementsAre("GetWithHash k", "ItemGetTtl k"));
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kTtl)), "k=v t30");
-  EXPECT_EQ(AskMeta(With(MgOf("none"), kTtl)), "END");
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kTtl | kCas)), absl::StrCat("k=v t30 c", TokenOf("v")));
+  EXPECT_THAT(CallsOf(MetaGetOf("k")), ElementsAre("Get k"));
+  EXPECT_THAT(CallsOf(With(MetaGetOf("k"), kTtl)), ElementsAre("GetWithHash k", "ItemGetTtl k"));
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kTtl)), "k=v t30");
+  EXPECT_EQ(AskMeta(With(MetaGetOf("none"), kTtl)), "END");
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kTtl | kCas)), absl::StrCat("k=v t30 c", TokenOf("v")));
 }
 
 TEST_F(Meta, ALifeThatIsSetNeedNotBeAskedFor) {
   Put("k", "v");
-  Request req = With(MgOf("k"), kTtl);
+  Request req = With(MetaGetOf("k"), kTtl);
   req.exptime = 90;
   EXPECT_THAT(CallsOf(req), ElementsAre("Get k", "UpdateTtl k"));
   req.exptime = 70;
@@ -113,7 +92,7 @@ TEST_F(Meta, ALifeThatIsSetNeedNotBeAskedFor) {
 
 TEST_F(Meta, AGetWithTheItemsTokenSaysThatItIsUnchanged) {
   Put("k", "v");
-  Request req = MgOf("k");
+  Request req = MetaGetOf("k");
   req.cas = TokenOf("v");
   EXPECT_EQ(AskMeta(req), "k=v unchanged");
   Put("k", "w");
@@ -123,8 +102,8 @@ TEST_F(Meta, AGetWithTheItemsTokenSaysThatItIsUnchanged) {
 TEST_F(Meta, GetsThatAskForTheLifeFlyTogether) {
   Put("k", "v", 30'000);
   ProxyService::Connection other = service().Connect();
-  const uint64_t first = SendMeta(With(MgOf("k"), kTtl));
-  const uint64_t second = SendOn(other, With(MgOf("k"), kTtl), TestSink::kMeta);
+  const uint64_t first = SendMeta(With(MetaGetOf("k"), kTtl));
+  const uint64_t second = SendOn(other, With(MetaGetOf("k"), kTtl), TestSink::kMeta);
   Settle();
   EXPECT_THAT(client_.TakeCalls(), ElementsAre("GetWithHash k", "ItemGetTtl k"));
   EXPECT_EQ(Reply(first), "k=v t30");
@@ -136,9 +115,9 @@ TEST_F(Meta, ConsistentGetsThatAskForTheLifeJoinOnlyWhatHasNotLeft) {
   cache_.reads = config::Cache::Reads::kConsistent;
   Put("k", "v", 30'000);
   ProxyService::Connection other = service().Connect();
-  SendMeta(With(MgOf("k"), kTtl));
+  SendMeta(With(MetaGetOf("k"), kTtl));
   service().EndTurn();
-  const uint64_t second = SendOn(other, With(MgOf("k"), kTtl), TestSink::kMeta);
+  const uint64_t second = SendOn(other, With(MetaGetOf("k"), kTtl), TestSink::kMeta);
   service().EndTurn();
   EXPECT_EQ(client_.calls.size(), 4u);
   Settle();
@@ -169,57 +148,57 @@ TEST_F(Meta, EveryDialectSeesTheSameItem) {
   Settle();
   EXPECT_EQ(Reply(gets), "k=v/5/77");
   EXPECT_EQ(Reply(binary), "k=v/5/77");
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kCas)), "k=v/5 c77 X Z");
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kCas)), "k=v/5 c77 X Z");
   EXPECT_EQ(Ask(CasOf("k", "w", 76)), "EXISTS");
   EXPECT_EQ(Ask(CasOf("k", "w", 77)), "STORED");
   EXPECT_EQ(StoredAt("k"), "w");
 }
 
 TEST_F(Meta, AClassicGetSeesAnEmptyValueWhereAPlaceholderIs) {
-  EXPECT_EQ(AskMeta(Vivify("k")), "k= W");
+  EXPECT_EQ(AskMeta(VivifyOf("k")), "k= W");
   EXPECT_EQ(Ask(GetOf({"k"})), "k=/0");
   EXPECT_EQ(Ask(StoreOf(StoreMode::kAdd, "k", "x")), "NOT_STORED");
   EXPECT_EQ(Ask(CountOf("k", 1)), "NON_NUMERIC");
   EXPECT_EQ(Ask(StoreOf(StoreMode::kAppend, "k", "x")), "STORED");
   EXPECT_EQ(StoredAt("k"), "x") << "a store of any kind ends the state";
-  EXPECT_EQ(AskMeta(MgOf("k")), "k=x");
+  EXPECT_EQ(AskMeta(MetaGetOf("k")), "k=x");
 }
 
 // --- N ---
 
 TEST_F(Meta, WhoFindsNothingWinsAndTheOthersWait) {
-  EXPECT_THAT(CallsOf(Vivify("k")), ElementsAre("Get k", "SetIf k"));
+  EXPECT_THAT(CallsOf(VivifyOf("k")), ElementsAre("Get k", "SetIf k"));
   EXPECT_EQ(client_.TtlOf("k"), 30'000);
-  EXPECT_EQ(AskMeta(Vivify("k")), "k= Z");
-  EXPECT_EQ(AskMeta(MgOf("k")), "k= Z");
+  EXPECT_EQ(AskMeta(VivifyOf("k")), "k= Z");
+  EXPECT_EQ(AskMeta(MetaGetOf("k")), "k= Z");
   EXPECT_EQ(Ask(SetOf("k", "v")), "STORED");
-  EXPECT_THAT(CallsOf(Vivify("k")), ElementsAre("Get k"));
-  EXPECT_EQ(AskMeta(Vivify("k")), "k=v");
+  EXPECT_THAT(CallsOf(VivifyOf("k")), ElementsAre("Get k"));
+  EXPECT_EQ(AskMeta(VivifyOf("k")), "k=v");
   EXPECT_EQ(metrics().win_absent.Value(), 1u);
 }
 
 TEST_F(Meta, ThePlaceholdersTokenGuardsTheStoreOfTheWinner) {
-  const std::string won = AskMeta(With(Vivify("k"), kCas | kTtl));
+  const std::string won = AskMeta(With(VivifyOf("k"), kCas | kTtl));
   const uint64_t token = StateAt("k").token;
   EXPECT_EQ(won, absl::StrCat("k= t30 c", token, " W"));
-  EXPECT_EQ(AskMeta(With(Vivify("k"), kCas)), absl::StrCat("k= c", token, " Z"));
+  EXPECT_EQ(AskMeta(With(VivifyOf("k"), kCas)), absl::StrCat("k= c", token, " Z"));
   EXPECT_EQ(Ask(CasOf("k", "late", token + 1)), "EXISTS");
   EXPECT_EQ(Ask(CasOf("k", "v", token)), "STORED");
 }
 
 TEST_F(Meta, APlaceholderHasTheTokenAndTheLifeThatAreGiven) {
-  Request req = With(Vivify("k"), kCas | kTtl);
+  Request req = With(VivifyOf("k"), kCas | kTtl);
   req.new_cas = 5;
-  req.exptime = 60;  // T: of this one, too.
-  EXPECT_EQ(AskMeta(req), "k= t60 c5 W");
-  EXPECT_EQ(client_.TtlOf("k"), 60'000);
+  req.exptime = 60;  // T is of an item that was there; the codec says which counts for one that was not.
+  EXPECT_EQ(AskMeta(req), "k= t30 c5 W");
+  EXPECT_EQ(client_.TtlOf("k"), 30'000);
   EXPECT_TRUE(StateAt("k").ranked);
-  Request old = With(Vivify("j"), kTtl);
+  Request old = With(VivifyOf("j"), kTtl);
   old.old_ttl_told = true;
   EXPECT_EQ(AskMeta(old), "j= W") << "there was none before: -1";
-  EXPECT_EQ(AskMeta(Vivify("gone", -1)), "gone= W");
+  EXPECT_EQ(AskMeta(VivifyOf("gone", -1)), "gone= W");
   Pass(2);
-  EXPECT_EQ(AskMeta(MgOf("gone")), "END");
+  EXPECT_EQ(AskMeta(MetaGetOf("gone")), "END");
 }
 
 // The answer of one call is never the win of two clients, on a worker or beside it.
@@ -228,7 +207,7 @@ TEST_F(Meta, OfManyThatShareAReadTheFirstWins) {
   std::vector<uint64_t> sent;
   for (int i = 0; i < 50; ++i) {
     others.push_back(service().Connect());
-    sent.push_back(SendOn(others.back(), Vivify("k"), TestSink::kMeta));
+    sent.push_back(SendOn(others.back(), VivifyOf("k"), TestSink::kMeta));
   }
   const uint64_t plain = Send(GetOf({"k"}));
   Settle();
@@ -245,7 +224,7 @@ TEST_F(Meta, OfTwoProxiesOneWins) {
     return Response(Status::kStats);
   });
   ProxyService::Connection there = other.Connect();
-  for (const Request& req : {Vivify("absent"), Recache("short", 100), MgOf("stale")}) {
+  for (const Request& req : {VivifyOf("absent"), RecacheOf("short", 100), MetaGetOf("stale")}) {
     Put("short", "v", 30'000);
     Put("stale", InState({.stale = true, .token = 7}, "v"));
     const uint64_t here = SendMeta(req);
@@ -263,7 +242,7 @@ TEST_F(Meta, OfTwoProxiesOneWins) {
 
 TEST_F(Meta, APlaceholderThatReadsDoNotSeeYetIsWaitedFor) {
   cache_.update_attempts = 3;
-  const uint64_t sent = SendMeta(Vivify("k"));
+  const uint64_t sent = SendMeta(VivifyOf("k"));
   service().EndTurn();
   for (int i = 0; i < 400 && !Answered(sent); ++i) {
     // Somebody's item is there whenever a store asks, and never when a read does.
@@ -285,14 +264,14 @@ TEST_F(Meta, APlaceholderThatReadsDoNotSeeYetIsWaitedFor) {
 TEST_F(Meta, WhoFindsAShortLifeWinsOnce) {
   Put("k", "\xF5MP\x01\0\0\0\5v"s, 30'000);
   const uint64_t token = TokenOf(StoredAt("k"));
-  EXPECT_EQ(AskMeta(Recache("k", 30)), "k=v/5") << "30 are not less than 30";
-  EXPECT_THAT(CallsOf(Recache("k", 31)),
+  EXPECT_EQ(AskMeta(RecacheOf("k", 30)), "k=v/5") << "30 are not less than 30";
+  EXPECT_THAT(CallsOf(RecacheOf("k", 31)),
               ElementsAre("GetWithHash k", "ItemGetTtl k", "SetIfHash k"));
   EXPECT_EQ(client_.TtlOf("k"), 30'000) << "the life stays";
-  EXPECT_EQ(AskMeta(With(Recache("k", 31), kCas)), absl::StrCat("k=v/5 c", token, " Z"))
+  EXPECT_EQ(AskMeta(With(RecacheOf("k", 31), kCas)), absl::StrCat("k=v/5 c", token, " Z"))
       << "the token stays";
   EXPECT_EQ(Ask(CasOf("k", "new", token)), "STORED");
-  EXPECT_EQ(AskMeta(Recache("k", 31)), "k=new");
+  EXPECT_EQ(AskMeta(RecacheOf("k", 31)), "k=new");
   EXPECT_EQ(metrics().win_recache.Value(), 1u);
 }
 
@@ -302,7 +281,7 @@ TEST_F(Meta, OfManyThatFindAShortLifeTogetherOneWins) {
   std::vector<uint64_t> sent;
   for (int i = 0; i < 20; ++i) {
     others.push_back(service().Connect());
-    sent.push_back(SendOn(others.back(), Recache("k", i == 0 ? 10 : 40), TestSink::kMeta));
+    sent.push_back(SendOn(others.back(), RecacheOf("k", i == 0 ? 10 : 40), TestSink::kMeta));
   }
   Settle();
   EXPECT_EQ(Reply(sent[0]), "k=v") << "its bound is lower";
@@ -312,7 +291,7 @@ TEST_F(Meta, OfManyThatFindAShortLifeTogetherOneWins) {
 
 TEST_F(Meta, RecacheJudgesTheLifeBeforeOrAfterTheTouch) {
   Put("k", "v", 30'000);
-  Request req = Recache("k", 40);
+  Request req = RecacheOf("k", 40);
   req.exptime = 60;
   EXPECT_EQ(AskMeta(req), "k=v");
   Put("k", "v", 30'000);
@@ -325,8 +304,8 @@ TEST_F(Meta, RecacheJudgesTheLifeBeforeOrAfterTheTouch) {
 }
 
 TEST_F(Meta, RecacheOfNothingIsAMissUnlessItMayBeMade) {
-  EXPECT_EQ(AskMeta(Recache("k", 40)), "END");
-  Request req = Recache("k", 40);
+  EXPECT_EQ(AskMeta(RecacheOf("k", 40)), "END");
+  Request req = RecacheOf("k", 40);
   req.vivify_exptime = 10;
   EXPECT_EQ(AskMeta(req), "k= W");
 }
@@ -335,18 +314,18 @@ TEST_F(Meta, RecacheOfNothingIsAMissUnlessItMayBeMade) {
 
 TEST_F(Meta, AnInvalidatedItemIsWonByTheNextThatAsks) {
   Put("k", "v", 30'000);
-  EXPECT_THAT(CallsOf(Invalidate("k")), ElementsAre("GetWithHash k", "ItemGetTtl k", "SetIfHash k"));
+  EXPECT_THAT(CallsOf(InvalidatingOf(DeleteOf("k"))), ElementsAre("GetWithHash k", "ItemGetTtl k", "SetIfHash k"));
   const ItemState marked = StateAt("k");
   EXPECT_NE(marked.token, TokenOf("v"));
   EXPECT_EQ(Ask(GetOf({"k"})), "k=v/0") << "which takes no win";
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kCas)), absl::StrCat("k=v c", marked.token, " X W"));
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kCas)), absl::StrCat("k=v c", marked.token, " X Z"));
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kCas)), absl::StrCat("k=v c", marked.token, " X W"));
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kCas)), absl::StrCat("k=v c", marked.token, " X Z"));
   EXPECT_EQ(client_.TtlOf("k"), 30'000);
-  EXPECT_EQ(Ask(Invalidate("k")), "DELETED");
-  EXPECT_EQ(AskMeta(MgOf("k")), "k=v X W") << "the win is anew, too";
+  EXPECT_EQ(Ask(InvalidatingOf(DeleteOf("k"))), "DELETED");
+  EXPECT_EQ(AskMeta(MetaGetOf("k")), "k=v X W") << "the win is anew, too";
   EXPECT_EQ(Ask(SetOf("k", "w")), "STORED");
-  EXPECT_EQ(AskMeta(MgOf("k")), "k=w");
-  EXPECT_EQ(Ask(Invalidate("none")), "NOT_FOUND");
+  EXPECT_EQ(AskMeta(MetaGetOf("k")), "k=w");
+  EXPECT_EQ(Ask(InvalidatingOf(DeleteOf("none"))), "NOT_FOUND");
   EXPECT_EQ(metrics().win_stale.Value(), 2u);
 }
 
@@ -357,7 +336,7 @@ TEST_F(Meta, PlainGetsOfAStaleItemThatShareAReadAreWonOnce) {
   for (int i = 0; i < 20; ++i) {
     others.push_back(service().Connect());
     sent.push_back(i == 3 ? SendOn(others.back(), GetOf({"k"}))
-                          : SendOn(others.back(), MgOf("k"), TestSink::kMeta));
+                          : SendOn(others.back(), MetaGetOf("k"), TestSink::kMeta));
   }
   Settle();
   EXPECT_THAT(client_.TakeCalls(),
@@ -369,20 +348,20 @@ TEST_F(Meta, PlainGetsOfAStaleItemThatShareAReadAreWonOnce) {
 
 TEST_F(Meta, InvalidatingSetsTheLifeAndTheTokenThatAreGiven) {
   Put("k", "v", 30'000);
-  Request req = Invalidate("k");
+  Request req = InvalidatingOf(DeleteOf("k"));
   req.exptime = 10;
   req.new_cas = 99;
   EXPECT_THAT(CallsOf(req), ElementsAre("GetWithHash k", "SetIfHash k"));
   EXPECT_EQ(client_.TtlOf("k"), 10'000);
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kCas)), "k=v c99 X W");
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kCas)), "k=v c99 X W");
   req.exptime = -1;
   EXPECT_EQ(Ask(req), "DELETED");
-  EXPECT_EQ(AskMeta(MgOf("k")), "END");
+  EXPECT_EQ(AskMeta(MetaGetOf("k")), "END");
 }
 
 TEST_F(Meta, InvalidatingComparesTheToken) {
   Put("k", "v");
-  Request req = Invalidate("k");
+  Request req = InvalidatingOf(DeleteOf("k"));
   req.cas = TokenOf("w");
   EXPECT_EQ(Ask(req), "EXISTS");
   EXPECT_EQ(StoredAt("k"), "v");
@@ -402,13 +381,13 @@ TEST_F(Meta, EmptyingKeepsTheTokenAndStoresForTheLifeGiven) {
   Request req = DeleteOf("k");
   req.drop_value = true;
   EXPECT_EQ(Ask(req), "DELETED");
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kCas)), absl::StrCat("k= c", token));
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kCas)), absl::StrCat("k= c", token));
   EXPECT_EQ(client_.TtlOf("k"), 60'000) << "that of a store without";
   req.invalidate = true;
   req.exptime = 10;
   req.flags = 3;
   EXPECT_EQ(Ask(req), "DELETED");
-  EXPECT_EQ(AskMeta(MgOf("k")), "k=/3 X W");
+  EXPECT_EQ(AskMeta(MetaGetOf("k")), "k=/3 X W");
   EXPECT_EQ(client_.TtlOf("k"), 10'000);
 }
 
@@ -420,7 +399,7 @@ TEST_F(Meta, AGivenTokenIsTheItemsToken) {
   set.want = kCas;
   EXPECT_THAT(CallsOf(set), ElementsAre("SetIfHash k"));
   EXPECT_EQ(StoredAt("k"), InState({.ranked = true, .token = 1000}, "v", 5));
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kCas)), "k=v/5 c1000");
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kCas)), "k=v/5 c1000");
   for (const StoreMode mode : {StoreMode::kReplace, StoreMode::kAppend, StoreMode::kPrepend}) {
     Request req = StoreOf(mode, "k", "x");
     req.new_cas = 2000;
@@ -456,16 +435,14 @@ TEST_F(Meta, PlainSetsOfATurnHaveTheTokensThatAreGiven) {
 }
 
 Request InvalidatingCas(absl::string_view key, absl::string_view value, uint64_t token) {
-  Request req = CasOf(key, value, token, 5, 90);
-  req.invalidate = true;
-  return req;
+  return InvalidatingOf(CasOf(key, value, token, 5, 90));
 }
 
 TEST_F(Meta, AnInvalidatingStoreWithTheTokenIsACas) {
   Put("k", "v", 30'000);
   EXPECT_THAT(CallsOf(InvalidatingCas("k", "w", TokenOf("v"))),
               ElementsAre("GetWithHash k", "ItemGetTtl k", "SetIfHash k"));
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kTtl)), "k=w/5 t90");
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kTtl)), "k=w/5 t90");
   EXPECT_EQ(Ask(InvalidatingCas("none", "w", 1)), "NOT_FOUND");
   EXPECT_EQ(metrics().cas_hit.Value(), 1u);
   EXPECT_EQ(metrics().cas_miss.Value(), 1u);
@@ -474,9 +451,9 @@ TEST_F(Meta, AnInvalidatingStoreWithTheTokenIsACas) {
 TEST_F(Meta, AnInvalidatingStoreWithAnOlderTokenIsStale) {
   Put("k", "v", 30'000);
   EXPECT_EQ(Ask(InvalidatingCas("k", "w", TokenOf("before"))), "STORED");
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kTtl)), "k=w/5 t30 X W") << "the life stays";
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kTtl)), "k=w/5 t30 X W") << "the life stays";
   EXPECT_EQ(Ask(InvalidatingCas("k", "y", TokenOf("before"))), "STORED");
-  EXPECT_EQ(AskMeta(MgOf("k")), "k=y/5 X Z") << "whoever has the win keeps it";
+  EXPECT_EQ(AskMeta(MetaGetOf("k")), "k=y/5 X Z") << "whoever has the win keeps it";
   // Neither add nor append and prepend know of it.
   Request append = StoreOf(StoreMode::kAppend, "k", "z");
   append.cas = TokenOf("before");
@@ -493,7 +470,7 @@ TEST_F(Meta, AnInvalidatingStoreWithANewerTokenIsRefused) {
   Put("k", InState({.ranked = true, .token = 100}, "v"));
   EXPECT_EQ(Ask(InvalidatingCas("k", "w", 101)), "EXISTS");
   EXPECT_EQ(Ask(InvalidatingCas("k", "w", 99)), "STORED");
-  EXPECT_EQ(AskMeta(MgOf("k")), "k=w/5 X W");
+  EXPECT_EQ(AskMeta(MetaGetOf("k")), "k=w/5 X W");
   EXPECT_EQ(metrics().cas_badval.Value(), 1u);
 }
 
@@ -513,10 +490,10 @@ TEST_F(Meta, AppendingMakesTheItemIfItMay) {
   Request append = StoreOf(StoreMode::kAppend, "k", "ab", 5);
   append.vivify_exptime = 20;
   EXPECT_THAT(CallsOf(append), ElementsAre("GetWithHash k", "ItemGetTtl k", "SetIf k"));
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kTtl)), "k=ab/5 t20");
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kTtl)), "k=ab/5 t20");
   append.value = "cd";
   EXPECT_EQ(Ask(append), "STORED");
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kTtl)), "k=abcd/5 t20");
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kTtl)), "k=abcd/5 t20");
 }
 
 // --- ma ---
@@ -533,14 +510,17 @@ TEST_F(Meta, CountingTellsTokenAndLifeAtNoCallMore) {
   EXPECT_EQ(client_.TtlOf("n"), 99'000);
 }
 
-TEST_F(Meta, ACounterThatIsMadeHasTheLifeOfTheTouch) {
+TEST_F(Meta, CountingTellsTheLifeThatWasWhereItIsAskedFor) {
   Request req = With(CountOf("n", 5), kTtl);
   req.initial = 7;
   req.initial_exptime = 20;
-  EXPECT_EQ(AskMeta(req), "7 t20");
-  req.keys = {"m"};
   req.exptime = 60;
-  EXPECT_EQ(AskMeta(req), "7 t60");
+  req.old_ttl_told = true;
+  EXPECT_EQ(AskMeta(req), "7") << "there was none: -1";
+  client_.TakeCalls();
+  EXPECT_EQ(AskMeta(req), "12 t20");
+  EXPECT_THAT(client_.TakeCalls(), ElementsAre("GetWithHash n", "ItemGetTtl n", "SetIfHash n"));
+  EXPECT_EQ(AskMeta(req), "17 t60");
 }
 
 // As memcached's, which writes a number that fits over the old one.
@@ -548,7 +528,7 @@ TEST_F(Meta, ACountInPlaceKeepsTheState) {
   Put("n", InState({.stale = true, .win_taken = true, .token = 7}, "10"));
   EXPECT_EQ(Ask(CountOf("n", 5)), "15");
   EXPECT_NE(StateAt("n").token, 7u);
-  EXPECT_EQ(AskMeta(MgOf("n")), "n=15 X Z");
+  EXPECT_EQ(AskMeta(MetaGetOf("n")), "n=15 X Z");
   EXPECT_EQ(Ask(CountOf("n", 100)), "115");
   EXPECT_EQ(StoredAt("n"), "115");
 }
@@ -564,18 +544,18 @@ TEST_F(Meta, FormsWithoutMarksRefuseWhatNeedsThem) {
     Request set = SetOf("k", "v");
     set.new_cas = 1;
     EXPECT_EQ(Ask(set), refused);
-    EXPECT_EQ(AskMeta(Vivify("k")), refused);
-    EXPECT_EQ(AskMeta(Recache("k", 10)), refused);
-    EXPECT_EQ(Ask(Invalidate("k")), refused);
+    EXPECT_EQ(AskMeta(VivifyOf("k")), refused);
+    EXPECT_EQ(AskMeta(RecacheOf("k", 10)), refused);
+    EXPECT_EQ(Ask(InvalidatingOf(DeleteOf("k"))), refused);
     EXPECT_EQ(Ask(InvalidatingCas("k", "v", 1)), refused);
     EXPECT_THAT(client_.TakeCalls(), IsEmpty());
     // What looks like a mark is a value there.
     EXPECT_EQ(Ask(SetOf("k", InState({.stale = true}, "v"))), "STORED");
-    EXPECT_EQ(AskMeta(MgOf("k")), "k=" + InState({.stale = true}, "v"));
+    EXPECT_EQ(AskMeta(MetaGetOf("k")), "k=" + InState({.stale = true}, "v"));
     Request empty = DeleteOf("k");
     empty.drop_value = true;
     EXPECT_EQ(Ask(empty), "DELETED");
-    EXPECT_EQ(AskMeta(MgOf("k")), "k=");
+    EXPECT_EQ(AskMeta(MetaGetOf("k")), "k=");
     client_.items.clear();
   }
 }
@@ -584,8 +564,8 @@ TEST_F(Meta, TheNonceFormKeepsStatesToo) {
   cache_.envelope = config::Cache::Envelope::kNonce;
   EXPECT_EQ(Ask(SetOf("k", "v", 5)), "STORED");
   const uint64_t token = TokenOf(StoredAt("k"));
-  EXPECT_EQ(AskMeta(With(Recache("k", 1000), kCas)), absl::StrCat("k=v/5 c", token, " W"));
-  EXPECT_EQ(AskMeta(With(Recache("k", 1000), kCas)), absl::StrCat("k=v/5 c", token, " Z"));
+  EXPECT_EQ(AskMeta(With(RecacheOf("k", 1000), kCas)), absl::StrCat("k=v/5 c", token, " W"));
+  EXPECT_EQ(AskMeta(With(RecacheOf("k", 1000), kCas)), absl::StrCat("k=v/5 c", token, " Z"));
 }
 
 // --- Failures ---
@@ -594,12 +574,12 @@ TEST_F(Meta, AFailureOfAnyCallIsAMiss) {
   for (const std::string call : {"GetWithHash", "ItemGetTtl", "SetIfHash"}) {
     Put("k", InState({.stale = true, .token = 7}, "v"));
     client_.faults[call] = {.count = 1};
-    EXPECT_EQ(AskMeta(MgOf("k")), "END") << call;
-    EXPECT_EQ(AskMeta(MgOf("k")), "k=v X W") << call;
+    EXPECT_EQ(AskMeta(MetaGetOf("k")), "END") << call;
+    EXPECT_EQ(AskMeta(MetaGetOf("k")), "k=v X W") << call;
   }
   client_.faults["SetIf"] = {.count = 1};
-  EXPECT_EQ(AskMeta(Vivify("none")), "END");
-  EXPECT_EQ(AskMeta(Vivify("none")), "none= W");
+  EXPECT_EQ(AskMeta(VivifyOf("none")), "END");
+  EXPECT_EQ(AskMeta(VivifyOf("none")), "none= W");
   EXPECT_EQ(metrics().get_failed.Value(), 4u);
   ExpectLookupsAddUp();
 }
@@ -608,13 +588,13 @@ TEST_F(Meta, AFailureIsAnErrorWhereGetsHaveErrors) {
   cache_.get_error = config::Cache::GetError::kError;
   client_.faults["SetIf"] = {.count = 1};
   const std::string error = "SERVER_ERROR backend unavailable";
-  EXPECT_EQ(AskMeta(Vivify("none")), error);
+  EXPECT_EQ(AskMeta(VivifyOf("none")), error);
   Put("k", "v");
   client_.faults["ItemGetTtl"] = {.count = 1};
-  EXPECT_EQ(AskMeta(With(MgOf("k"), kTtl)), error);
+  EXPECT_EQ(AskMeta(With(MetaGetOf("k"), kTtl)), error);
   client_.faults["SetIfHash"] = {.count = 3};
-  EXPECT_EQ(AskMeta(Recache("k", 1000)), error);
-  EXPECT_EQ(Ask(Invalidate("k")), error + ", outcome unknown");
+  EXPECT_EQ(AskMeta(RecacheOf("k", 1000)), error);
+  EXPECT_EQ(Ask(InvalidatingOf(DeleteOf("k"))), error + ", outcome unknown");
   EXPECT_EQ(Ask(InvalidatingCas("k", "w", 1)), error + ", outcome unknown");
 }
 
@@ -622,8 +602,8 @@ TEST_F(Meta, AFailureIsAnErrorWhereGetsHaveErrors) {
 TEST_F(Meta, WhoFollowsAFailedContestFailsWithIt) {
   ProxyService::Connection other = service().Connect();
   client_.faults["SetIf"] = {.count = 1};
-  const uint64_t first = SendMeta(Vivify("k"));
-  const uint64_t second = SendOn(other, Vivify("k"), TestSink::kMeta);
+  const uint64_t first = SendMeta(VivifyOf("k"));
+  const uint64_t second = SendOn(other, VivifyOf("k"), TestSink::kMeta);
   Settle();
   EXPECT_EQ(Reply(first), "END");
   EXPECT_EQ(Reply(second), "END");
@@ -632,26 +612,26 @@ TEST_F(Meta, WhoFollowsAFailedContestFailsWithIt) {
 TEST_F(Meta, AnInvalidationThatLosesARaceIsDoneAgain) {
   Put("k", "v");
   client_.lose_races = 2;
-  EXPECT_EQ(AskPatiently(Invalidate("k")), "DELETED");
+  EXPECT_EQ(AskPatiently(InvalidatingOf(DeleteOf("k"))), "DELETED");
   client_.lose_races = 2;
-  EXPECT_EQ(AskPatiently(MgOf("k")), "k=v X W");
+  EXPECT_EQ(AskPatiently(MetaGetOf("k")), "k=v X W");
   client_.lose_races = 100;
-  EXPECT_EQ(AskPatiently(Invalidate("k")), "SERVER_ERROR too many concurrent updates");
+  EXPECT_EQ(AskPatiently(InvalidatingOf(DeleteOf("k"))), "SERVER_ERROR too many concurrent updates");
   Put("k", "v", 10'000);
-  EXPECT_EQ(AskPatiently(Recache("k", 1000)), "k=v") << "others write all the time: not won";
+  EXPECT_EQ(AskPatiently(RecacheOf("k", 1000)), "k=v") << "others write all the time: not won";
 }
 
 // --- Order ---
 
 TEST_F(Meta, AConnectionsCommandsOnAKeyKeepTheirOrder) {
-  const uint64_t first = SendMeta(Vivify("k"));
-  const uint64_t second = SendMeta(Vivify("k"));
+  const uint64_t first = SendMeta(VivifyOf("k"));
+  const uint64_t second = SendMeta(VivifyOf("k"));
   const uint64_t plain = Send(GetOf({"k"}));
   const uint64_t set = Send(SetOf("k", "v"));
-  const uint64_t third = SendMeta(Vivify("k"));
-  const uint64_t invalid = Send(Invalidate("k"));
-  const uint64_t fourth = SendMeta(MgOf("k"));
-  const uint64_t fifth = SendMeta(MgOf("k"));
+  const uint64_t third = SendMeta(VivifyOf("k"));
+  const uint64_t invalid = Send(InvalidatingOf(DeleteOf("k")));
+  const uint64_t fourth = SendMeta(MetaGetOf("k"));
+  const uint64_t fifth = SendMeta(MetaGetOf("k"));
   Settle();
   EXPECT_EQ(Reply(first), "k= W");
   EXPECT_EQ(Reply(second), "k= Z");
@@ -666,7 +646,7 @@ TEST_F(Meta, AConnectionsCommandsOnAKeyKeepTheirOrder) {
 TEST_F(Meta, AClosedConnectionLeavesAContestToItsEnd) {
   {
     ProxyService::Connection gone = service().Connect();
-    SendOn(gone, Vivify("k"), TestSink::kMeta);
+    SendOn(gone, VivifyOf("k"), TestSink::kMeta);
     service().EndTurn();
   }
   Settle();
