@@ -10,11 +10,13 @@ memcached hears it command by command, with a "version" between: an error in a g
 replies before it that it has not sent yet, which is not a behaviour to copy. CAS tokens are
 numbers of each server's own: two servers agree when the same replies show the same token and
 different ones different tokens, and a "cas" sends back to each server what that server showed.
+Two commands in five are meta commands (meta_commands.py).
 
 Expiries are far away or past, since memcached's clock has a grain of a second. momento_proxy is
 compared with a nonce in every value: its default envelope keeps the token when equal bytes are
 stored again, as Momento derives it from them. The default is compared with tokens left out.
 """
+import base64
 import contextlib
 import os
 import random
@@ -28,6 +30,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import free_port, main, product, wait_port  # noqa: E402
+from meta_commands import CODES, MetaCommands, normal  # noqa: E402
 
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", random.randrange(1 << 30)))
 SECONDS = float(os.environ.get("DIFFERENTIAL_SECONDS", 6))
@@ -35,7 +38,8 @@ REPLY_SECONDS_MAX = 20
 NO_TOKEN = 2**63 + 12345  # memcached counts tokens from 1 and never comes here.
 VALUE_OF_BAD_LINE_MAX = 1000  # Taken for a command line, it is one not too long for memcached.
 SHORTFALL_MAX = 60  # Bytes that a value may lack; what follows it becomes part of it.
-STORES = (b"set", b"add", b"replace", b"append", b"prepend", b"cas", b" ")  # What has a body.
+# What has a body.
+STORES = (b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms", b" ")
 VERSION_NEXT = b"VERSION "  # Instead of an end: the reply to "version".
 TOKEN = re.compile(rb"@(\w+)@")  # In a command: the token last shown for the key.
 
@@ -124,6 +128,14 @@ class Stream:
                     line = b" ".join(fields[:4]) + (b" #%d" % order if self.tokens else b"")
                 line += b"\n" + heard[at:at + size + 2]
                 at += size + 2
+            elif fields[0] in CODES:
+                size = int(fields[1]) if fields[0] == b"VA" else None
+                line, shown = normal(line, lambda t: self.seen.setdefault(t, len(self.seen)))
+                if shown is not None:
+                    self.latest[shown[0]] = shown[1]
+                if size is not None:
+                    line += b"\n" + heard[at:at + size + 2]
+                    at += size + 2
             result.append(b"VERSION" if line.startswith(b"VERSION ") else line)
         return result
 
@@ -138,8 +150,11 @@ class Commands:
                b"18446744073709551616", b"99999999999999999999", b"1.5",
                b"0x10", b"-0"]
 
-    def __init__(self, rng, tokens):
-        self.rng, self.tokens = rng, tokens
+    LONG, SHORTFALL = VALUE_OF_BAD_LINE_MAX, SHORTFALL_MAX
+
+    def __init__(self, rng, tokens, meta):
+        self.rng, self.tokens, self.meta = rng, tokens, meta
+        self.meta_commands = MetaCommands(self)
 
     def key(self):
         return self.rng.choice(self.ODD_KEYS if self.rng.random() < 0.03 else self.KEYS)
@@ -225,11 +240,15 @@ class Commands:
 
     def one(self):
         rng = self.rng
+        if rng.random() < self.meta:
+            return self.meta_commands.one()
         r = rng.random()
         if r < 0.4:
             return self.store()
         if r < 0.6:
             keys = [self.key() for _ in range(rng.choice([1, 1, 1, 2, 3, 12]))]
+            # Before a key too long memcached notes that the others were read, and then says nothing of it.
+            keys.sort(key=lambda key: len(key) <= 250)
             return self.line([rng.choice([b"get", b"gets"])] + keys)
         if r < 0.66:
             # Only usual keys: before a key too long memcached touches, and then says nothing of it.
@@ -300,8 +319,12 @@ def explain(history, at, names, replies):
     key = words[1] if len(words) > 1 else b""
     before = [u for units in history[:-1] for u in units] + sent[:failing]
     lines = [f"DIFFERENTIAL_SEED={SEED}", f"differs: {brief(sent[failing])}"]
+    names_of = {key, base64.b64encode(key)}
+    if b"b" in words:
+        with contextlib.suppress(ValueError):
+            names_of.add(base64.b64decode(key))
     lines += [f"before it: {brief(u)}" for u in before
-              if key in u.split(b"\r\n")[0].split() or u.startswith(b"flush_all")][-14:]
+              if names_of & set(u.split(b"\r\n")[0].split()) or u.startswith(b"flush_all")][-14:]
     for name, one in zip(names, replies):
         lines.append(f"{name}: {brief(b' | '.join(one[at:at + 3]))}")
     return "\n".join(lines)
@@ -312,10 +335,10 @@ def brief(text):
     return text if len(text) < 400 else f"{text[:300]} ... {text[-60:]} ({len(text)})"
 
 
-def compare(port, name, tokens=True):
+def compare(port, name, tokens=True, meta=0.4):
     print(f"DIFFERENTIAL_SEED={SEED}", flush=True)
     rng = random.Random(f"{SEED} {name}")
-    commands = Commands(rng, tokens)
+    commands = Commands(rng, tokens, meta)
     rounds, history = 0, []
     with memcached() as oracle_port:
         sides = [Stream("memcached", oracle_port, tokens), Stream(name, port, tokens)]
@@ -354,18 +377,18 @@ def proxy(envelope):
 
 
 def test_segcache():
-    with product("segcache", "-p", "0") as server:
+    with product("segcache", "-p", "0", "--set", "seg.track_access=true") as server:
         compare(memcache_port(server), "segcache")
 
 
 def test_proxy_with_a_nonce():
     with proxy("nonce") as port:
-        compare(port, "proxy-nonce")
+        compare(port, "proxy-nonce", meta=0)  # It does not answer them yet.
 
 
 def test_proxy_as_it_comes():
     with proxy("transparent") as port:
-        compare(port, "proxy", tokens=False)
+        compare(port, "proxy", tokens=False, meta=0)
 
 
 if __name__ == "__main__":

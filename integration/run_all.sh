@@ -12,6 +12,7 @@ parts=(
   "$python integration/config_test.py $bin"
   "$python integration/admin_test.py $bin"
   "$python integration/differential_test.py $bin"
+  "$python integration/stampede_test.py $bin"
   "$python integration/binary_test.py $bin"
   "$python integration/binary_differential_test.py $bin"
   "$python integration/auth_test.py $bin"

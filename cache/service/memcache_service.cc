@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cache/service/look_ahead.h"
+#include "cache/service/terms.h"
 #include "core/net/out_buffer.h"
 #include "proto/memcache/arithmetic.h"
 
@@ -19,22 +20,8 @@ using seg::Update;
 
 namespace {
 
-// memcached doc/protocol.txt, "Expiration times": 60*60*24*30. Longer ones are Unix times.
-constexpr int64_t kRelativeSecMax = 2'592'000;
-
 // memcached's words when it cannot hold an answer (proto_text.c).
 constexpr absl::string_view kAnswerTooLong = "out of memory writing get response";
-
-// What is left of a request's exptime, in milliseconds; 0 or less: nothing.
-int64_t UntilMs(int64_t exptime, const core::Clock& clock) {
-  if (exptime <= kRelativeSecMax) return exptime * 1000;
-  return exptime * 1000 - clock.WallNs() / 1'000'000;
-}
-
-// What becomes of the CAS token of an item that is found or written for this request.
-seg::Token TokenFor(const proto::memcache::Request& req) {
-  return (req.want & proto::memcache::kWantCas) != 0 ? seg::Token::kTold : seg::Token::kQuiet;
-}
 
 bool TokenDiffers(const proto::memcache::Request& req, const ItemRef& found) {
   return req.cas.has_value() && *req.cas != found.cas();
@@ -45,7 +32,10 @@ bool TokenDiffers(const proto::memcache::Request& req, const ItemRef& found) {
 void MemcacheService::Execute(Connection&, const Request& req, core::Reply<Response>&& reply) {
   shared_.FlushIfDue();
   if (foreseen_count_ != 0) LoadForeseen();
-  if (req.op == Op::kGet) return Get(req, std::move(reply));
+  if (req.op == Op::kGet) {
+    if ((req.want & proto::memcache::kWantState) != 0) return MetaGet(req, std::move(reply));
+    return Get(req, std::move(reply));
+  }
   std::move(reply).Send(Answer(req));
 }
 
@@ -76,8 +66,9 @@ MemcacheService::Response MemcacheService::Answer(const Request& req) {
       return Response(Status::kOk);
     case Op::kStats:
       return Stats(req);
-    case Op::kGet:
     case Op::kDebug:
+      return Debug(req);
+    case Op::kGet:
       break;
   }
   return Response(Status::kError);
@@ -111,7 +102,7 @@ void MemcacheService::Get(const Request& req, core::Reply<Response>&& reply) {
     if ((req.want & proto::memcache::kWantCas) != 0) item.cas = found.cas();
     if ((req.want & proto::memcache::kWantTtl) != 0) {
       const int64_t ttl_ms = touches ? life.ttl_ms : found.ttl_ms();
-      item.ttl_sec = ttl_ms == seg::kNever ? -1 : static_cast<int32_t>(ttl_ms / 1000);
+      item.ttl_sec = WholeSeconds(ttl_ms);
     }
     value_bytes += found.value().size();
     if (value_bytes > kAnswerBytesMax) [[unlikely]] break;
@@ -189,36 +180,45 @@ MemcacheService::Response MemcacheService::Store(const Request& req) {
   }
   metrics_.store.Add();
   const Life life = LifeOf(req.exptime);
-  if (req.mode == StoreMode::kSet && !req.cas.has_value()) return Set(req, life);
-  return StoreIf(req, life);
+  const bool plain = req.mode == StoreMode::kSet && !req.cas.has_value() && !req.new_cas.has_value();
+  return plain ? Set(req, life) : StoreIf(req, life);
 }
 
 MemcacheService::Response MemcacheService::Set(const Request& req, Life life) {
   uint64_t cas = 0;
   if (life.gone) {
     cache_.Delete(req.key());
-    return AfterStore(req, StoreResult::kStored, cas);
+    return AfterStore(req, StoreResult::kStored, cas, req.value.size());
   }
   const StoreResult result = cache_.Set(req.key(), req.value, req.flags, life.ttl_ms,
                                         TokenFor(req) == seg::Token::kTold ? &cas : nullptr);
   // As memcached: what could not be replaced is not left standing.
   if (result != StoreResult::kStored) cache_.Delete(req.key());
-  return AfterStore(req, result, cas);
+  return AfterStore(req, result, cas, req.value.size());
 }
 
 MemcacheService::Response MemcacheService::StoreIf(const Request& req, Life life) {
   const bool extends = req.mode == StoreMode::kAppend || req.mode == StoreMode::kPrepend;
   Status refused = Status::kStored;  // Or why nothing is to be stored.
+  bool invalidated = false;
+  uint64_t bytes = 0;
   Update update;
   const auto decide = [&](const ItemRef& found, Update* u) {
     refused = Status::kStored;
-    if (req.cas.has_value() && !found.found()) return void(refused = Status::kNotFound);
-    if (TokenDiffers(req, found)) return void(refused = Status::kExists);
+    invalidated = false;
+    const bool makes = extends && !found.found() && req.vivify_exptime.has_value();
+    if (extends && !found.found() && !makes) return void(refused = Status::kNotStored);
+    if (!makes && req.cas.has_value() && !found.found()) return void(refused = Status::kNotFound);
+    if (found.found() && TokenDiffers(req, found)) {
+      invalidated = req.invalidate && *req.cas < found.cas();
+      if (!invalidated) return void(refused = Status::kExists);
+    }
     if (req.mode == StoreMode::kAdd ? found.found()
-                                    : req.mode != StoreMode::kSet && !found.found()) {
+                                    : req.mode == StoreMode::kReplace && !found.found()) {
       return void(refused = Status::kNotStored);
     }
-    if (extends) {
+    Life lives = life;
+    if (extends && !makes) {
       if (proto::memcache::ItemBytes(req.key().size(), found.value().size() + req.value.size(),
                                      found.flags()) > shared_.options().item_bytes_max) {
         return void(refused = Status::kNotStored);
@@ -227,13 +227,20 @@ MemcacheService::Response MemcacheService::StoreIf(const Request& req, Life life
       u->value = append ? absl::StrCat(found.value(), req.value)
                         : absl::StrCat(req.value, found.value());
       u->flags = found.flags();
-      u->ttl_ms = found.ttl_ms();
+      lives = {.ttl_ms = found.ttl_ms()};
     } else {
       u->value = std::string(req.value);
       u->flags = req.flags;
-      u->ttl_ms = life.ttl_ms;
+      if (makes) lives = LifeOf(req.vivify_exptime);
+      if (invalidated) {
+        lives = {.ttl_ms = found.ttl_ms()};
+        u->marks = {.stale = true, .won = found.marks().won};
+      }
     }
-    u->action = !extends && life.gone ? Update::Action::kDelete : Update::Action::kStore;
+    bytes = u->value.size();
+    u->ttl_ms = lives.ttl_ms;
+    u->cas = req.new_cas.value_or(0);
+    u->action = lives.gone ? Update::Action::kDelete : Update::Action::kStore;
   };
   update.token = TokenFor(req);
   StoreResult result = cache_.Apply(req.key(), decide, &update);
@@ -247,16 +254,18 @@ MemcacheService::Response MemcacheService::StoreIf(const Request& req, Life life
   // gone at once is stored all the same, whether or not there was something to remove.
   if (extends && result == StoreResult::kTooLarge) return Response(Status::kNotStored);
   if (update.action == Update::Action::kDelete) result = StoreResult::kStored;
-  return AfterStore(req, result, update.new_cas);
+  if (invalidated && result == StoreResult::kStored) metrics_.invalidated.Add();
+  return AfterStore(req, result, update.new_cas, bytes);
 }
 
 MemcacheService::Response MemcacheService::AfterStore(const Request& req, StoreResult result,
-                                                      uint64_t cas) {
+                                                      uint64_t cas, uint64_t bytes) {
   switch (result) {
     case StoreResult::kStored: {
       metrics_.stored.Add();
       Response rsp(Status::kStored);
       rsp.cas = cas;
+      rsp.bytes = bytes;
       return rsp;
     }
     case StoreResult::kTooLarge:
@@ -274,6 +283,7 @@ MemcacheService::Response MemcacheService::AfterStore(const Request& req, StoreR
 // --- delete incr decr touch ---
 
 MemcacheService::Response MemcacheService::Delete(const Request& req) {
+  if (req.invalidate || req.drop_value) return MetaDelete(req);
   Status status = Status::kNotFound;
   Update update;
   cache_.Apply(
@@ -287,7 +297,9 @@ MemcacheService::Response MemcacheService::Delete(const Request& req) {
       },
       &update);
   if (status == Status::kDeleted) metrics_.delete_hit.Add();
-  if (status == Status::kNotFound) metrics_.delete_miss.Add();
+  const bool missed = status == Status::kNotFound ||
+                      (status == Status::kExists && req.verb == proto::memcache::Verb::kMetaDelete);
+  if (missed) metrics_.delete_miss.Add();
   return Response(status);
 }
 
@@ -295,7 +307,9 @@ MemcacheService::Response MemcacheService::Arithmetic(const Request& req) {
   Status status = Status::kNotFound;
   uint64_t number = 0;
   bool made = false;
+  int64_t told_ttl_ms = seg::kNever;
   const Life first = LifeOf(req.initial_exptime);
+  const Life touched = LifeOf(req.exptime);
   Update update;
   update.token = TokenFor(req);
   const StoreResult result = cache_.Apply(
@@ -303,9 +317,11 @@ MemcacheService::Response MemcacheService::Arithmetic(const Request& req) {
       [&](const ItemRef& found, Update* u) {
         status = Status::kNotFound;
         made = !found.found() && req.initial.has_value();
+        u->cas = req.new_cas.value_or(0);
         if (made) {
           status = Status::kNumber;
           number = *req.initial;
+          told_ttl_ms = req.old_ttl_told ? seg::kNever : first.gone ? 0 : first.ttl_ms;
           // Gone at once: nothing was there, so nothing is to be removed.
           u->action = first.gone ? Update::Action::kKeep : Update::Action::kStore;
           u->value = absl::StrCat(number);
@@ -326,6 +342,13 @@ MemcacheService::Response MemcacheService::Arithmetic(const Request& req) {
         u->value = proto::memcache::CounterText(number, found.value().size());
         u->flags = found.flags();
         u->ttl_ms = found.ttl_ms();
+        // memcached writes over a number that is long enough, and else makes an item anew.
+        u->inherits_marks = u->value.size() == found.value().size();
+        if (req.exptime.has_value()) {
+          u->ttl_ms = touched.gone ? 0 : touched.ttl_ms;
+          if (touched.gone) u->action = Update::Action::kDelete;
+        }
+        told_ttl_ms = req.old_ttl_told ? found.ttl_ms() : u->ttl_ms;
       },
       &update);
   if (status == Status::kNotFound) {
@@ -335,9 +358,10 @@ MemcacheService::Response MemcacheService::Arithmetic(const Request& req) {
   if (result != StoreResult::kStored && !(made && first.gone)) {
     return Response(Status::kOutOfMemory);
   }
-  if (!made) (req.decrement ? metrics_.decr_hit : metrics_.incr_hit).Add();
+  (made ? metrics_.made : req.decrement ? metrics_.decr_hit : metrics_.incr_hit).Add();
   Response rsp = Response::Number(number);
   rsp.cas = update.new_cas;
+  rsp.ttl_sec = WholeSeconds(told_ttl_ms);
   return rsp;
 }
 
@@ -345,16 +369,19 @@ MemcacheService::Response MemcacheService::Touch(const Request& req) {
   const Life life = LifeOf(req.exptime);
   if ((req.want & proto::memcache::kWantCas) != 0) return TouchAndTell(req, life);
   bool found_it = false;
+  bool is_use = false;  // That somebody may ask for.
   Update update;
   const StoreResult result = cache_.Apply(
       req.key(),
       [&](const ItemRef& found, Update* u) {
         found_it = found.found();
+        is_use = found.knows_uses();
         if (!found_it) return;
         u->action = life.gone ? Update::Action::kDelete : Update::Action::kTouch;
         u->ttl_ms = life.ttl_ms;
       },
       &update);
+  if (is_use) cache_.Get(req.key(), seg::Token::kQuiet);
   (found_it ? metrics_.touch_hit : metrics_.touch_miss).Add();
   if (result == StoreResult::kNoMemory) return Response(Status::kOutOfMemory);
   return Response(found_it ? Status::kTouched : Status::kNotFound);

@@ -141,12 +141,20 @@ class MemcacheService {
   Response Answer(const Request& req);
   void Get(const Request& req, core::Reply<Response>&& reply);
   void MissKey(const Request& req);
+  void MetaGet(const Request& req, core::Reply<Response>&& reply);
   core::Bytes ForOutput(seg::ItemRef* found, bool one_of_many);
   seg::ItemRef GetAndTouch(absl::string_view key, Life life, seg::Token token);
+  // What a meta command makes of an item, memcache_meta.cc.
+  struct Meeting;
+  Meeting Meet(const Request& req);
+  void Decide(const Request& req, const seg::ItemRef& now, Meeting* met, seg::Update* update) const;
+  int64_t ToldTtlMs(const Request& req, const Meeting& met) const;
+  Response Debug(const Request& req);
+  Response MetaDelete(const Request& req);
   Response Store(const Request& req);
   Response Set(const Request& req, Life life);
   Response StoreIf(const Request& req, Life life);
-  Response AfterStore(const Request& req, seg::StoreResult result, uint64_t cas);
+  Response AfterStore(const Request& req, seg::StoreResult result, uint64_t cas, uint64_t bytes);
   Response Delete(const Request& req);
   Response Arithmetic(const Request& req);
   Response Touch(const Request& req);

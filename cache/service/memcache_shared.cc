@@ -83,7 +83,8 @@ proto::memcache::StatsNumbers MemcacheShared::TotalNumbers() const {
   c.touch_misses = metrics_.touch_miss.Value();
   c.store_too_large = metrics_.store_too_large.Value();
   c.store_no_memory = metrics_.store_no_memory.Value();
-  c.total_items = metrics_.stored.Value();
+  c.total_items = metrics_.stored.Value() + metrics_.made.Value();
+  c.cmd_meta = metrics_.debug.Value();
   return n;
 }
 

@@ -196,7 +196,7 @@ absl::string_view TakeStore(const Flags& flags, Request* req) {
   if (extends) req->vivify_exptime = flags.vivify;
   // As memcached has it, an add asks for no token, and 0 is none to append to.
   if (req->mode == StoreMode::kAdd || (extends && req->cas == 0)) req->cas.reset();
-  req->invalidate = flags.invalidate && req->cas.has_value() && !extends;
+  req->invalidate = flags.invalidate && req->cas.value_or(0) != 0 && !extends;
   return {};
 }
 

@@ -51,6 +51,7 @@ constexpr uint64_t StatsCounters::*kCounters[] = {
     &StatsCounters::cas_badval,        &StatsCounters::touch_hits,
     &StatsCounters::touch_misses,      &StatsCounters::store_too_large,
     &StatsCounters::store_no_memory,   &StatsCounters::total_items,
+    &StatsCounters::cmd_meta,
     &StatsCounters::evictions,         &StatsCounters::reclaimed,
     &StatsCounters::total_connections, &StatsCounters::rejected_connections,
     &StatsCounters::bytes_read,        &StatsCounters::bytes_written,
@@ -120,7 +121,7 @@ StatsLines GeneralStats(const StatsNumbers& numbers) {
       .Add("cmd_set", c.cmd_set)
       .Add("cmd_flush", c.cmd_flush)
       .Add("cmd_touch", c.touch_hits + c.touch_misses)
-      .AddZeros({"cmd_meta"})
+      .Add("cmd_meta", c.cmd_meta)
       .Add("get_hits", c.get_hits)
       .Add("get_misses", c.get_misses)
       .Add("get_expired", c.get_expired)

@@ -53,6 +53,7 @@ struct StatsCounters {
   uint64_t store_too_large = 0;
   uint64_t store_no_memory = 0;
   uint64_t total_items = 0;  // Items stored, ever.
+  uint64_t cmd_meta = 0;     // me alone; the other meta commands count as what they are like.
   uint64_t evictions = 0;
   uint64_t evicted_with_ttl = 0;   // Of these.
   uint64_t evicted_unfetched = 0;  // Of these, as far as the engine counts uses.

@@ -10,7 +10,7 @@
 //          +-- store, block fits: wait for all of it -------> request (views into the input)
 //          +-- store, block too long: swallow as it comes --> `set`, `ms`: request that removes the
 //          |                                                  item; others: rejection
-//          +-- ms, line refused: rejection; swallow its block as it comes
+//          +-- ms, line refused: swallow its block ---------> rejection
 //
 // A line that was scanned is not scanned again while its block arrives.
 #pragma once
@@ -93,8 +93,9 @@ class TextCodec {
   // While a block that is dropped arrives.
   size_t swallow_bytes_ = 0;  // Still to come.
   bool swallow_noreply_ = false;
-  Verb swallow_verb_ = Verb::kNone;  // kNone: nothing more is to be said of it.
+  Verb swallow_verb_ = Verb::kNone;
   std::string swallow_key_;
+  absl::string_view swallow_refusal_;  // Of literals; empty: a request is made of it.
 };
 
 }  // namespace proto::memcache

@@ -358,25 +358,25 @@ ParseResult TextCodec::ParseStore(absl::string_view in, size_t line_bytes, absl:
   return ParseBlock(in, line_bytes, length, req);
 }
 
-// The block of an ms that is refused for its flags is there nonetheless; as in memcached, the answer
-// does not wait for it.
+// The block of an ms that is refused for its flags is there nonetheless.
 ParseResult TextCodec::ParseMeta(absl::string_view in, size_t line_bytes, absl::string_view rest,
                                  Request* req) {
   const MetaLine line = ParseMetaLine(rest, req);
-  if (!line.refusal.empty()) {
-    if (line.has_block) {
-      swallow_bytes_ = size_t{line.block_bytes} + kBlockEndBytes;
-      swallow_verb_ = Verb::kNone;
-    }
-    return Reject(line.refusal, line_bytes, req);
+  if (line.refusal.empty()) {
+    return line.has_block ? ParseBlock(in, line_bytes, line.block_bytes, req)
+                          : Complete(line_bytes);
   }
-  return line.has_block ? ParseBlock(in, line_bytes, line.block_bytes, req) : Complete(line_bytes);
+  if (!line.has_block) return Reject(line.refusal, line_bytes, req);
+  swallow_refusal_ = line.refusal;
+  return BeginSwallow(in, line_bytes, size_t{line.block_bytes} + kBlockEndBytes, req);
 }
 
 // What follows the line of a store.
 ParseResult TextCodec::ParseBlock(absl::string_view in, size_t line_bytes, size_t value_bytes,
                                   Request* req) {
   if (ItemBytes(req->key().size(), value_bytes, req->flags) > limits_.item_bytes_max) {
+    const bool removes = req->verb == Verb::kSet || req->verb == Verb::kMetaSet;
+    swallow_refusal_ = removes ? absl::string_view() : kTooLarge;
     return BeginSwallow(in, line_bytes, value_bytes + kBlockEndBytes, req);
   }
   const size_t all_bytes = line_bytes + value_bytes + kBlockEndBytes;
@@ -406,14 +406,13 @@ ParseResult TextCodec::Swallow(absl::string_view in, size_t already, Request* re
   const size_t dropped = std::min(in.size() - already, swallow_bytes_);
   swallow_bytes_ -= dropped;
   const size_t consumed = already + dropped;
-  if (swallow_bytes_ > 0 || swallow_verb_ == Verb::kNone) return {ParseStatus::kNeedMore, consumed};
+  if (swallow_bytes_ > 0) return {ParseStatus::kNeedMore, consumed};
   req->Clear();
   req->op = Op::kStore;
   req->verb = swallow_verb_;
   req->dialect = swallow_verb_ == Verb::kMetaSet ? Dialect::kMeta : Dialect::kText;
   req->noreply = swallow_noreply_;
-  const bool removes = swallow_verb_ == Verb::kSet || swallow_verb_ == Verb::kMetaSet;
-  if (!removes) return Reject(kTooLarge, consumed, req);
+  if (!swallow_refusal_.empty()) return Reject(swallow_refusal_, consumed, req);
   req->value_too_large = true;
   req->AddOwnedKey(swallow_key_);
   return Complete(consumed);

@@ -19,8 +19,9 @@ struct Register {
   bool present = false;
   uint64_t value = 0;
   uint64_t token = 0;  // 0: told to nobody yet.
+  Marks marks = {};
 
-  auto Tie() const { return std::tie(present, value, token); }
+  auto Tie() const { return std::tie(present, value, token, marks.stale, marks.won); }
   bool operator<(const Register& other) const { return Tie() < other.Tie(); }
 };
 
@@ -34,17 +35,22 @@ std::optional<Register> After(const Register& before, const Operation& op) {
   const auto same = [&](bool agrees) { return agrees ? std::optional(before) : std::nullopt; };
   const auto stored = [&](uint64_t value) -> std::optional<Register> {
     if (op.value != value) return std::nullopt;
-    return Register{true, value, op.token};
+    return Register{true, value, op.token, {}};
+  };
+  const auto marked = [&](Marks marks) -> std::optional<Register> {
+    return Register{true, before.value, before.token, marks};
   };
   const bool done = op.outcome == kDone;
   if (op.outcome == kFailed) return before;
   switch (op.kind) {
     case kGet: {
       if (!done) return same(!before.present);
-      if (!before.present || before.value != op.value) return std::nullopt;
+      if (!before.present || before.value != op.value || before.marks != op.marks) {
+        return std::nullopt;
+      }
       if (op.token == 0 || before.token == op.token) return before;
       if (before.token != 0) return std::nullopt;
-      return Register{true, before.value, op.token};
+      return Register{true, before.value, op.token, before.marks};
     }
     case kSet:
       return stored(op.argument);
@@ -61,12 +67,23 @@ std::optional<Register> After(const Register& before, const Operation& op) {
     }
     case kIncr:
       if (!done) return same(!before.present);
-      return before.present ? stored(before.value + 1) : std::nullopt;
+      if (!before.present || op.value != before.value + 1) return std::nullopt;
+      return Register{true, op.value, op.token, before.marks};
     case kAppend:
       if (!done) return same(!before.present);
       return before.present ? stored(before.value * 10 + op.argument) : std::nullopt;
     case kTouch:
       return same(done == before.present);
+    case kStale:
+      if (!done) return same(!before.present);
+      return before.present ? marked({true, false}) : std::nullopt;
+    case kWin: {
+      if (op.outcome == kMissing) return same(!before.present);
+      if (!before.present) return std::nullopt;
+      const bool to_be_won = before.marks == Marks{true, false};
+      if (!done) return same(!to_be_won);
+      return to_be_won ? marked({true, true}) : std::nullopt;
+    }
     case kDelete:
       if (done != before.present) return std::nullopt;
       return Register{};
@@ -137,17 +154,20 @@ class Checker {
   }
 
   static std::string Describe(const Operation& op, const std::set<Configuration>& now) {
-    static constexpr const char* kKinds[] = {"get",    "set",   "add",    "cas",  "incr",
-                                             "append", "touch", "delete", "flush"};
+    static constexpr const char* kKinds[] = {"get",    "set",   "add",   "cas", "incr",  "append",
+                                             "touch", "stale", "win", "delete", "flush"};
     static constexpr const char* kOutcomes[] = {"done", "missing", "refused", "failed"};
     std::string text = absl::StrCat(kKinds[static_cast<int>(op.kind)], " by thread ", op.thread,
                                     " at ", op.called, "..", op.returned, " was ",
                                     kOutcomes[static_cast<int>(op.outcome)], ", argument ",
                                     op.argument, ", value ", op.value, ", token ", op.token,
-                                    ", compared ", op.compared, "; possible were:");
+                                    ", compared ", op.compared, op.marks.stale ? ", stale" : "",
+                                    op.marks.won ? ", won" : "", "; possible were:");
     for (const Configuration& c : now) {
       absl::StrAppend(&text, c.first.present
-                                 ? absl::StrCat(" ", c.first.value, "/", c.first.token)
+                                 ? absl::StrCat(" ", c.first.value, "/", c.first.token,
+                                                c.first.marks.stale ? " stale" : "",
+                                                c.first.marks.won ? " won" : "")
                                  : " none");
     }
     return text;

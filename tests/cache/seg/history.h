@@ -1,6 +1,6 @@
 // Whether what several threads saw of one key could have happened one after another.
 //
-// The history of a key is checked against a register with tokens, by just-in-time linearization
+// The history of a key is checked against a register with tokens and marks, by just-in-time linearization
 // (Lowe, "Testing for linearizability", CCPE 2017): going through the calls and returns in their
 // order, keep every possible state of the register together with which of the pending operations
 // have taken effect in it. A thread has one operation pending at a time, so that is a bit a thread.
@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "cache/seg/marks.h"
+
 namespace seg {
 
 struct Operation {
@@ -21,9 +23,11 @@ struct Operation {
     kSet,
     kAdd,
     kCas,
-    kIncr,    // value + 1
+    kIncr,    // value + 1; keeps the marks
     kAppend,  // value * 10 + argument
     kTouch,
+    kStale,   // Marks the item as stale and not won.
+    kWin,     // Marks a stale item that is not won as won.
     kDelete,
     kFlush,
   };
@@ -39,12 +43,13 @@ struct Operation {
   enum class Outcome : uint8_t {
     kDone,     // Found, stored, touched or deleted.
     kMissing,  // There was no item.
-    kRefused,  // There was an item (kAdd), or one of another token (kCas).
+    kRefused,  // There was an item (kAdd), or one of another token (kCas) or not to be won (kWin).
     kFailed,   // No memory: nothing changed.
   };
   Outcome outcome = Outcome::kDone;
   uint64_t value = 0;  // If done: what was found, or is stored now.
   uint64_t token = 0;  // Of that; 0 if it was not told.
+  Marks marks = {};    // kGet: of what was found.
 };
 
 // Empty if the history of a key is linearizable; else what was wrong first. With `may_forget` the

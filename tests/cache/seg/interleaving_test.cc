@@ -144,6 +144,70 @@ TEST_F(Interleaving, SetDuringAnApplyThatFoundNothingAlive) {
   EXPECT_EQ(Get("key"), "set");
 }
 
+// Everybody may be asked while one decides: reads are marked, sets come between, the item moves.
+TEST_F(Interleaving, MarkingMeetsEverythingElse) {
+  struct Case {
+    const char* name;
+    bool tracks;
+    bool has_marks;
+  };
+  for (const Case& c : {Case{"in place", true, false}, Case{"in place, untracked", false, true},
+                        Case{"by a copy", false, false}}) {
+    SCOPED_TRACE(c.name);
+    config::Seg options;
+    options.heap_size = 8 << 20;  // So that what dies at another time lies elsewhere.
+    options.segment_size = 64 << 10;
+    options.track_access = c.tracks;
+    Open(options);
+    const auto mark = [&](auto meanwhile) {
+      int asked = 0;
+      Update update;
+      return cache_->Apply(
+          "key",
+          [&](const ItemRef& found, Update* u) {
+            u->action = Update::Action::kMark;
+            u->marks = Marks{true, found.marks().won};
+            if (++asked == 1) Elsewhere(meanwhile);
+          },
+          &update);
+    };
+    const auto begin = [&] {
+      Set("key", "old", 10'000);
+      if (c.has_marks) mark([] {});
+      clock_.AdvanceMs(3'000);
+    };
+    begin();
+    uint64_t told = 0;
+    EXPECT_EQ(mark([&] { told = cache_->Get("key", Token::kTold).cas(); }), StoreResult::kStored);
+    ItemRef found = cache_->Peek("key");
+    EXPECT_EQ(found.cas(), told);
+    EXPECT_EQ(found.marks(), (Marks{true, false}));
+    EXPECT_EQ(found.was_hit(), c.tracks);
+    EXPECT_EQ(found.idle_sec(), 0u);
+    EXPECT_EQ(found.ttl_ms(), 7'000);
+
+    begin();  // What a set brings is not what was decided about, so the decision is taken again.
+    EXPECT_EQ(mark([&] { Set("key", "set"); }), StoreResult::kStored);
+    EXPECT_EQ(Get("key"), "set");
+    EXPECT_EQ(cache_->Peek("key").marks(), (Marks{true, false}));
+
+    begin();
+    EXPECT_EQ(mark([&] {
+                clock_.AdvanceMs(7'000);
+                cache_->Tick();
+              }),
+              StoreResult::kNotStored);
+    EXPECT_FALSE(Has("key"));
+
+    begin();
+    mark([&] { cache_->Flush(); });
+    EXPECT_FALSE(Has("key"));
+    found = ItemRef();
+    cache_->Tick();
+    EXPECT_EQ(cache_->GetStats().items, 0u);
+  }
+}
+
 // The clock of a writer that was held up is behind.
 TEST_F(Interleaving, ClockThatStepsBackMovesNoDeadline) {
   Open(64 * 4096, 4096, config::Seg::Eviction::kS3Fifo);

@@ -53,6 +53,7 @@ struct Shape {
   int fillers;          // Other keys, a small and sparse part of the heap or more than it holds.
   size_t filler_bytes;  // At most.
   bool flushes;
+  bool tracks = false;
 };
 
 // For messages.
@@ -68,6 +69,8 @@ const Shape kShapes[] = {
     {"evicted_fifo", 16 * 4096, 4096, 4, kFifo, 300, 700, false},
     {"evicted_merge", 16 * 4096, 4096, 0, kMerge, 300, 700, false},
     {"evicted_s3fifo", 16 * 4096, 4096, 0, kS3Fifo, 300, 700, true},
+    {"tracked", 32 * 4096, 4096, 0, kNone, 100, 700, false, true},
+    {"tracked_evicted_merge", 16 * 4096, 4096, 4, kMerge, 300, 700, false, true},
 };
 
 class LinearizabilityTest : public EngineTest, public ::testing::WithParamInterface<Shape> {
@@ -78,12 +81,18 @@ class LinearizabilityTest : public EngineTest, public ::testing::WithParamInterf
     options.segment_size = GetParam().segment;
     options.hash_power = GetParam().hash_power;
     options.eviction = GetParam().eviction;
+    options.track_access = GetParam().tracks;
     Open(options);
   }
 
   // Long enough that none runs out, and of several TTL buckets, so that a touch moves the item.
   static int64_t SomeTtl(std::mt19937& rng) {
     return rng() % 3 == 0 ? kNever : int64_t{10'000'000} << rng() % 8;
+  }
+
+  // One that the engine gives nobody, and this test nobody else.
+  static uint64_t NamedToken(const Operation& op) {
+    return uint64_t{1} << 63 | op.called << 8 | static_cast<uint64_t>(op.thread);
   }
 
   static Outcome OutcomeOf(StoreResult result, Outcome not_stored) {
@@ -114,13 +123,28 @@ class LinearizabilityTest : public EngineTest, public ::testing::WithParamInterf
               if (!found.found()) break;
               not_stored = Outcome::kRefused;
               if (found.cas() == op->compared) store(op->argument);
+              if (op->argument % 2 == 0) u->cas = NamedToken(*op);
               break;
             case Kind::kIncr:
               if (found.found()) store(Read(found.value()) + 1);
+              u->inherits_marks = true;
               break;
             case Kind::kAppend:
               if (found.found()) store(Read(found.value()) * 10 + op->argument);
               break;
+            case Kind::kStale:
+            case Kind::kWin: {
+              const bool wins = op->kind == Kind::kWin;
+              if (wins && found.found()) {
+                not_stored = Outcome::kRefused;
+                if (found.marks() != Marks{true, false}) break;
+                not_stored = Outcome::kMissing;  // Evicted since.
+              }
+              u->action = op->argument % 2 == 0 ? Update::Action::kMark : Update::Action::kTouch;
+              u->ttl_ms = SomeTtl(rng);
+              u->marks = Marks{true, wins};
+              break;
+            }
             default:
               u->action = Update::Action::kTouch;
               u->ttl_ms = SomeTtl(rng);
@@ -128,7 +152,7 @@ class LinearizabilityTest : public EngineTest, public ::testing::WithParamInterf
         },
         &update);
     op->outcome = OutcomeOf(result, not_stored);
-    if (op->kind != Kind::kTouch) op->token = update.new_cas;
+    op->token = update.new_cas;
   }
 
   void Do(const std::string& key, Operation* op, std::mt19937& rng) {
@@ -137,6 +161,7 @@ class LinearizabilityTest : public EngineTest, public ::testing::WithParamInterf
         const ItemRef found = cache_->Get(key, rng() % 2 == 0 ? Token::kTold : Token::kQuiet);
         op->outcome = found.found() ? Outcome::kDone : Outcome::kMissing;
         if (found.found()) op->value = Read(found.value());
+        op->marks = found.marks();
         break;
       }
       case Kind::kSet:
@@ -160,6 +185,7 @@ class LinearizabilityTest : public EngineTest, public ::testing::WithParamInterf
     if (!found.found()) return;
     op->value = Read(found.value());
     op->token = found.cas();
+    op->marks = found.marks();
   }
 
   Operation Timed(Operation op, auto work) {
@@ -177,14 +203,15 @@ class LinearizabilityTest : public EngineTest, public ::testing::WithParamInterf
       const std::string key = absl::StrCat("key", k);
       Operation op;
       op.thread = thread;
-      const unsigned dice = rng() % 16;
+      const unsigned dice = rng() % 20;
       if (dice < 5) {
         op = Timed(op, [&](Operation* o) { Gets(key, o); });
         tokens[k] = op.token;
       } else {
         using enum Operation::Kind;
         constexpr Kind kKinds[] = {kGet,    kGet, kSet, kSet,    kAdd,   kCas,
-                                   kCas, kIncr, kAppend, kTouch, kDelete};
+                                   kCas,    kIncr, kAppend, kTouch, kDelete, kStale,
+                                   kStale,  kWin,  kWin};
         op.kind = kKinds[dice - 5];
         op.argument = op.kind == kAppend ? rng() % 10 : uint64_t{rng()} << 8 | unsigned(thread);
         op.compared = tokens[k];
@@ -312,6 +339,28 @@ TEST(HistoryTest, HoldsTokensToTheirWrites) {
   cas.outcome = Outcome::kRefused;
   EXPECT_NE(Disagreement({Op(Kind::kSet, 0, 1, 2, 1), gets, Op(Kind::kTouch, 2, 5, 6), cas}, false),
             "");
+}
+
+TEST(HistoryTest, AllowsOneWinOfAStaleItem) {
+  const std::vector<Operation> stale = {Op(Kind::kSet, 0, 1, 2, 1), Op(Kind::kStale, 0, 3, 4)};
+  const auto with = [&](std::vector<Operation> more) {
+    more.insert(more.begin(), stale.begin(), stale.end());
+    return Disagreement(more, false);
+  };
+  Operation win = Op(Kind::kWin, 1, 5, 8);
+  Operation other = Op(Kind::kWin, 2, 6, 7);
+  EXPECT_NE(with({win, other}), "");
+  other.outcome = Outcome::kRefused;
+  EXPECT_EQ(with({win, other}), "");
+  Operation get = Saw(Op(Kind::kGet, 2, 9, 10), 1);
+  EXPECT_NE(with({win, get}), "");
+  get.marks = {true, true};
+  EXPECT_EQ(with({win, get}), "");
+  win.outcome = Outcome::kRefused;
+  EXPECT_NE(with({win}), "");
+  // A set clears both, and there is nothing to be won.
+  EXPECT_EQ(with({Op(Kind::kSet, 0, 11, 12, 2), Saw(Op(Kind::kGet, 1, 13, 14), 2)}), "");
+  EXPECT_NE(with({Op(Kind::kSet, 0, 11, 12, 2), Op(Kind::kWin, 1, 13, 14)}), "");
 }
 
 TEST(HistoryTest, FollowsAnOperationThatHangsThroughManyOthers) {

@@ -126,6 +126,9 @@ class RestartModelTest : public RestartTest, public ::testing::WithParamInterfac
     uint32_t flags;
     uint64_t cas;  // 0: it was never told.
     int64_t dies_ms;  // By the wall; INT64_MAX: never.
+    Marks marks = {};
+    bool hit = false;
+    int64_t used_ms = 0;  // By the wall.
   };
 
   void SetUp() override {
@@ -136,6 +139,7 @@ class RestartModelTest : public RestartTest, public ::testing::WithParamInterfac
     options_.eviction = shape.eviction;
     seed_ = std::random_device{}();
     rng_.seed(seed_);
+    options_.track_access = seed_ % 2 == 0;
     Open();
   }
   bool IsLive(const Entry& entry) const { return clock_.wall_ms < entry.dies_ms; }
@@ -150,9 +154,13 @@ class RestartModelTest : public RestartTest, public ::testing::WithParamInterfac
         model_.erase(key);
         continue;
       }
-      if (rng_() % 5 == 0) cache_->Get(key);
+      if (rng_() % 3 == 0) {
+        Use(key);
+        continue;
+      }
       Entry entry{std::string(rng_() % (shape.value_bytes_max + 1), static_cast<char>(rng_())),
                   static_cast<uint32_t>(rng_() % 3 * 7), 0, INT64_MAX};
+      entry.used_ms = clock_.wall_ms;
       int64_t ttl_ms = kNever;
       if (rng_() % 2 == 0) {
         ttl_ms = 1 + static_cast<int64_t>(rng_() % 3'000'000);
@@ -164,6 +172,22 @@ class RestartModelTest : public RestartTest, public ::testing::WithParamInterfac
       model_[key] = entry;
       if (rng_() % 20 == 0) clock_.AdvanceMs(static_cast<int64_t>(rng_() % 5000));
       if (rng_() % 100 == 0) cache_->Tick();
+    }
+  }
+  // Reads an item, or marks it.
+  void Use(const std::string& key) {
+    const auto it = model_.find(key);
+    if (rng_() % 2 == 0) {
+      if (!cache_->Get(key).found()) return;
+      it->second.hit = true;
+      it->second.used_ms = clock_.wall_ms;
+      return;
+    }
+    Update update;
+    update.action = Update::Action::kMark;
+    update.marks = Marks{rng_() % 2 == 0, rng_() % 2 == 0};
+    if (cache_->Apply(key, [](const ItemRef&, Update*) {}, &update) == StoreResult::kStored) {
+      it->second.marks = *update.marks;
     }
   }
   void Compare() {
@@ -180,6 +204,14 @@ class RestartModelTest : public RestartTest, public ::testing::WithParamInterfac
       ASSERT_TRUE(IsLive(entry)) << "outlived itself: " << key;
       ASSERT_EQ(found.value(), entry.value);
       ASSERT_EQ(found.flags(), entry.flags);
+      ASSERT_EQ(found.marks(), entry.marks);
+      ASSERT_EQ(found.knows_uses(), options_.track_access);
+      if (options_.track_access) {
+        ASSERT_EQ(found.was_hit(), entry.hit);
+        // To the second, which begins elsewhere on the cache's own clock.
+        ASSERT_NEAR(static_cast<double>(found.idle_sec()),
+                    static_cast<double>(clock_.wall_ms - entry.used_ms) / 1000, 1);
+      }
       if (entry.cas != 0) {
         ASSERT_EQ(found.cas(), entry.cas);
       }
@@ -242,6 +274,37 @@ TEST_F(RestartTest, TokensStayUniqueAndKeepMatching) {
     EXPECT_EQ(cache_->Peek("kept").cas(), kept);
   }
   for (const auto& [cas, times] : seen) EXPECT_EQ(times, 1) << cas;
+}
+
+// The knob is about what is stored from now on.
+TEST_F(RestartTest, UsesAreKnownOfItemsThatWereStoredWithTheKnob) {
+  options_.track_access = true;
+  Open();
+  Set("with", "v");
+  cache_->Get("with");
+  options_.track_access = false;
+  Restart(4'000);
+  Set("without", "v");
+  EXPECT_TRUE(cache_->Peek("with").was_hit());
+  EXPECT_EQ(cache_->Get("with").idle_sec(), 4u);
+  EXPECT_EQ(cache_->Get("with").idle_sec(), 0u);
+  options_.track_access = true;
+  Restart();
+  cache_->Get("without");
+  EXPECT_FALSE(cache_->Get("without").knows_uses());
+  EXPECT_TRUE(cache_->Get("with").knows_uses());
+  Set("without", "v");
+  EXPECT_TRUE(cache_->Get("without").knows_uses());
+}
+
+TEST_F(RestartTest, NamedTokensComeBack) {
+  Open();
+  Update update;
+  update.action = Update::Action::kStore;
+  update.cas = ~uint64_t{0} - 1;
+  ASSERT_EQ(cache_->Apply("key", [](const ItemRef&, Update*) {}, &update), StoreResult::kStored);
+  Restart();
+  EXPECT_EQ(cache_->Peek("key").cas(), ~uint64_t{0} - 1);
 }
 
 TEST_F(RestartTest, WhatWasForgottenIsNotRemembered) {

@@ -164,6 +164,140 @@ TEST_F(StressTest, WritersOfManyTtlsShareATinyHeap) {
   ExpectEmptyAfterFlush();
 }
 
+// Each value is a number of its own. Somebody makes it stale, everybody wants to renew it, and while
+// they ask the item is moved about, read, touched, or made stale in another way.
+TEST_F(StressTest, OneClientWinsAStaleItem) {
+  for (const bool tracks : {false, true}) {
+    config::Seg options;
+    options.heap_size = 32 * 4096;
+    options.segment_size = 4096;
+    options.eviction = config::Seg::Eviction::kNone;  // Sparse, so that items move all the time.
+    options.track_access = tracks;
+    Open(options);
+    constexpr size_t kKeys = 3, kNumbers = 200'000;
+    std::vector<std::atomic<uint8_t>> wins(kNumbers);
+    std::atomic<size_t> next{0};
+    Run([&](int, std::mt19937& rng) {
+      for (int i = 0; i < 20'000; ++i) {
+        const std::string key = absl::StrCat("key", rng() % kKeys);
+        Update update;
+        size_t number = 0;
+        switch (rng() % 8) {
+          case 0: {  // As md or ms with I: another token, the same bytes or not, and stale.
+            number = next.fetch_add(1);
+            ASSERT_EQ(cache_->Apply(
+                          key,
+                          [&](const ItemRef& found, Update* u) {
+                            u->action = Update::Action::kStore;
+                            u->value = absl::StrCat(number);
+                            u->inherits_marks = found.found();
+                            u->marks = Marks{true, false};
+                          },
+                          &update),
+                      StoreResult::kStored);
+            break;
+          }
+          case 1:
+            (void)cache_->Set(absl::StrCat("filler", rng() % 100), std::string(rng() % 700, 'f'), 0,
+                              kNever);
+            break;
+          case 2:
+            cache_->Delete(absl::StrCat("filler", rng() % 100));
+            break;
+          case 3:
+            cache_->Get(key, rng() % 2 == 0 ? Token::kTold : Token::kQuiet);
+            break;
+          case 4:
+            Touch(key, int64_t{10'000'000} << rng() % 8);
+            break;
+          default: {
+            const StoreResult result = cache_->Apply(
+                key,
+                [&](const ItemRef& found, Update* u) {
+                  if (!found.found() || found.marks() != Marks{true, false}) return;
+                  ASSERT_TRUE(absl::SimpleAtoi(found.value(), &number));
+                  u->action = number % 2 == 0 ? Update::Action::kMark : Update::Action::kTouch;
+                  u->ttl_ms = int64_t{10'000'000} << rng() % 8;
+                  u->marks = Marks{true, true};
+                },
+                &update);
+            if (result == StoreResult::kStored) wins[number].fetch_add(1);
+          }
+        }
+      }
+    });
+    size_t won = 0;
+    for (size_t i = 0; i < next.load(); ++i) {
+      ASSERT_LE(wins[i].load(), 1) << i;
+      won += wins[i].load();
+    }
+    EXPECT_GT(won, next.load() / 4);
+    EXPECT_EQ(cache_->GetStats().evicted_items, 0u);
+    ExpectEmptyAfterFlush();
+  }
+}
+
+// With everybody at it, and nobody who makes it stale again, there is a winner.
+TEST_F(StressTest, EveryStaleItemIsWonOnce) {
+  Open(8 << 20, 64 << 10);
+  constexpr int kItems = 3'000;
+  for (int i = 0; i < kItems; ++i) {
+    const std::string key = absl::StrCat("key", i);
+    Set(key, "old");
+    Update update;
+    update.action = Update::Action::kMark;
+    update.marks = Marks{true, false};
+    ASSERT_EQ(cache_->Apply(key, [](const ItemRef&, Update*) {}, &update), StoreResult::kStored);
+  }
+  std::vector<std::atomic<int>> wins(kItems);
+  Run([&](int thread, std::mt19937&) {
+    for (size_t i = 0; i < kItems; ++i) {
+      Update update;
+      const StoreResult result = cache_->Apply(
+          absl::StrCat("key", i),
+          [](const ItemRef& found, Update* u) {
+            ASSERT_TRUE(found.found());
+            if (found.marks().won) return;
+            u->action = Update::Action::kMark;
+            u->marks = Marks{true, true};
+          },
+          &update);
+      if (result == StoreResult::kStored) wins[i].fetch_add(1);
+    }
+  });
+  for (size_t i = 0; i < kItems; ++i) EXPECT_EQ(wins[i].load(), 1) << i;
+}
+
+// A use is never taken for another mark, however many there are at once.
+TEST_F(StressTest, ReadersAndWritersOfOneWordLoseNoMark) {
+  config::Seg options;
+  options.track_access = true;
+  Open(options);
+  Set("key", "value");
+  std::atomic<bool> done{false};
+  Run([&](int thread, std::mt19937&) {
+    if (thread != 0) {
+      while (!done.load()) {
+        const ItemRef found = cache_->Get("key", Token::kQuiet);
+        ASSERT_TRUE(found.found() && found.knows_uses());
+      }
+      return;
+    }
+    for (int i = 0; i < 20'000; ++i) {
+      const Marks marks{i % 2 == 0, i % 3 == 0};
+      Update update;
+      update.action = Update::Action::kMark;
+      update.marks = marks;
+      EXPECT_EQ(cache_->Apply("key", [](const ItemRef&, Update*) {}, &update),
+                StoreResult::kStored);
+      EXPECT_EQ(cache_->Peek("key").marks(), marks);
+      clock_.AdvanceMs(1'000);  // So that every use is worth writing down.
+    }
+    done.store(true);
+  });
+  EXPECT_TRUE(cache_->Peek("key").was_hit());
+}
+
 // A counter that was read before a flush must not be found, counted on, after it.
 TEST_F(StressTest, NoWriteCarriesABeforeAcrossAFlush) {
   Open(8 << 20, 64 << 10);

@@ -109,7 +109,7 @@ class CodecDriver {
     Note(result);
     unread_.erase(0, result.consumed);
     need_ = result.need;
-    if (result.status != core::ParseStatus::kNeedMore || result.consumed > 0) return true;
+    if (result.status != core::ParseStatus::kNeedMore) return true;
     CHECK(result.need == 0 || result.need > unread_.size());
     return false;
   }

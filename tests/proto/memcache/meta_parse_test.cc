@@ -177,6 +177,7 @@ TEST(MetaParse, Set) {
       {"ms a 2 C5 I\r\nhi\r\n", {"ms(a) f=0 t=0 c=5 v=hi MS I"}},
       {"ms a 2 C5 I MR E9\r\nhi\r\n", {"ms(a) f=0 t=0 c=5 v=hi MR E9 I"}},
       {"ms a 2 I\r\nhi\r\n", {"ms(a) f=0 t=0 v=hi MS"}},
+      {"ms a 2 C0 I\r\nhi\r\n", {"ms(a) f=0 t=0 c=0 v=hi MS"}},
       {"ms a 2 C5 I MA\r\nhi\r\n", {"ms(a) f=0 t=0 c=5 v=hi MA"}},
       {"ms a 2 C0 MP\r\nhi\r\n", {"ms(a) f=0 t=0 v=hi MP"}},
       {"ms a 2 C5 ME\r\nhi\r\n", {"ms(a) f=0 t=0 v=hi ME"}},
@@ -206,15 +207,6 @@ TEST(MetaParse, Set) {
       {"ms a 2 " + kTooLongOpaque + "\r\nhi\r\nmn\r\n", {kOpaque, "mn"}},
       {"ms a 2 S2\r\nhi\r\nset b 0 0 1\r\nx\r\n", {kUnknown, "set(b) f=0 t=0 v=x"}},
   });
-}
-
-TEST(MetaParse, RefusesASetAtOnce) {
-  CodecDriver driver;
-  driver.Feed("ms a 100 z\r\n");
-  EXPECT_THAT(driver.outcomes(), ElementsAre(kUnknown));
-  driver.Feed(std::string(102, 'x'));
-  driver.Feed("mn\r\n");
-  EXPECT_THAT(driver.outcomes(), ElementsAre(kUnknown, "mn"));
 }
 
 TEST(MetaParse, ValuesTooLarge) {
