@@ -205,7 +205,12 @@ void ProxyService::OnUpdated(Operation* op, momento::StoreResult result) {
   if (!result.stored) return RetryUpdate(op);
   if (op->op == Op::kDelete) shared_->metrics.delete_hit.Add();
   if (SetsOrInvalidates(*op)) shared_->metrics.cas_hit.Add();
-  EndUpdate(op, UpdatedResponse(*op));
+  if (!op->gone) return EndUpdate(op, UpdatedResponse(*op));
+  // Its life of a millisecond may not be over (writes.cc).
+  if (!turn_open_) loop_->KeepAwake();
+  client_->Delete(op->key, [op](momento::DoneResult) {
+    op->service->EndUpdate(op, op->service->UpdatedResponse(*op));
+  });
 }
 
 Response ProxyService::UpdatedResponse(const Operation& op) const {

@@ -37,8 +37,9 @@ inline uint64_t TokenOf(const Unwrapped& item, absl::string_view stored) {
 
 // Whether a client that holds `token` has seen an item from before `item`, whose token is another.
 // Tokens of our making say only that they differ, and only a client that read the item earlier has
-// one; those that clients count up themselves have an order.
+// one; those that clients count up themselves have an order. 0 is the token of nothing.
 inline bool IsOlder(uint64_t token, const Unwrapped& item) {
+  if (token == 0) return false;
   return !item.state.has_value() || !item.state->ranked || token < item.state->token;
 }
 

@@ -523,6 +523,18 @@ TEST_F(Meta, CountingTellsTheLifeThatWasWhereItIsAskedFor) {
   EXPECT_EQ(AskMeta(req), "17 t60");
 }
 
+TEST_F(Meta, WhatIsToBeGoneAtOnceIs) {
+  Put("n", "10");
+  Request count = CountOf("n", 5);
+  count.exptime = -1;
+  EXPECT_THAT(CallsOf(count), ElementsAre("GetWithHash n", "SetIfHash n", "Delete n"));
+  EXPECT_EQ(Ask(count), "NOT_FOUND");
+  Put("k", "v");
+  Request store = InvalidatingOf(CasOf("k", "w", TokenOf("v"), 0, -1));
+  EXPECT_EQ(Ask(store), "STORED");
+  EXPECT_EQ(StoredAt("k"), "(none)");
+}
+
 // As memcached's, which writes a number that fits over the old one.
 TEST_F(Meta, ACountInPlaceKeepsTheState) {
   Put("n", InState({.stale = true, .win_taken = true, .token = 7}, "10"));

@@ -48,6 +48,7 @@ TEST(CasToken, OnlyRankedTokensAreNewer) {
   item.state->ranked = true;
   EXPECT_TRUE(IsOlder(99, item));
   EXPECT_FALSE(IsOlder(101, item));
+  EXPECT_FALSE(IsOlder(0, item));
 }
 
 TEST(CasToken, TellsBytesOfAnyLengthApart) {
