@@ -287,7 +287,7 @@ time total_connections total_items touch_hits touch_misses uptime version
 """.split())
 # What there is nothing to count of in our products: always 0.
 NOTHING_HERE = set("""
-auth_cmds auth_errors cmd_meta conn_yields crawler_items_checked crawler_reclaimed hash_is_expanding
+auth_cmds auth_errors conn_yields crawler_items_checked crawler_reclaimed hash_is_expanding
 log_watcher_sent log_watcher_skipped log_watchers lru_bumps_dropped lru_crawler_running
 lru_crawler_starts lru_maintainer_juggles lrutail_reflocked malloc_fails moves_to_cold moves_to_warm
 moves_within_lru read_buf_bytes_free read_buf_oom response_obj_bytes response_obj_count

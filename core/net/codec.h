@@ -38,7 +38,8 @@ struct ParseResult {
 //
 // Request: what was asked, as views into the input; they die when Service::Execute returns.
 // ReplyContext: the few bytes of a request that Compose needs (verb, dialect, quiet, opaque); it may be
-// long before it does, so nothing in them is a view. Can be moved, and made from nothing.
+// long before it does, so nothing in them is a view. Can be moved, and made from nothing. If it owns
+// memory it has `void Release()`, called once the reply is composed.
 // Response: the answer. Views in it need to live only until Reply::Send returns, if Send is called
 // on the session's worker; from any other thread a Response must own its bytes.
 template <class C>

@@ -73,12 +73,14 @@ class Session final : public EventHandler {
     unanswered_bytes_ -= slot.request_bytes;
     if (sequence == slots_.head()) {
       C::Compose(slot.context, std::move(rsp), &out_);
+      slots_.Release(slot);
       slots_.PopHead();
       FlushReadySlots();
       if (out_.has_brief()) [[unlikely]] SendBrief();
     } else {
       slot.ready = std::make_unique<OutBuffer>();
       C::Compose(slot.context, std::move(rsp), slot.ready.get());
+      slots_.Release(slot);
       slot.ready->KeepBrief();
       stored_bytes_ += slot.ready->size();
     }
@@ -281,7 +283,7 @@ class Session final : public EventHandler {
   }
 
   // Acts on one parsed request. False: nothing after it is to be parsed.
-  bool Take(const typename C::Request& req, const ParseResult& result) {
+  [[gnu::always_inline]] bool Take(const typename C::Request& req, const ParseResult& result) {
     if (result.status == ParseStatus::kQuit) {
       EndInput();
       return false;

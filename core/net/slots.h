@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 #include "core/base/check.h"
@@ -22,16 +21,22 @@ class Slots {
     std::unique_ptr<OutBuffer> ready;  // The composed reply of a slot that is not yet the head.
   };
 
+  Slots() = default;
+  Slots(Slots&&) = delete;
+  ~Slots() {
+    for (; !empty(); ++head_) Release(At(head_));
+  }
+
   bool empty() const { return head_ == tail_; }
   size_t size() const { return tail_ - head_; }
   // Sequence numbers of the oldest unanswered request and of the next one.
   uint64_t head() const { return head_; }
   uint64_t tail() const { return tail_; }
 
-  uint64_t Push(Context context, uint32_t request_bytes = 0) {
+  uint64_t Push(const Context& context, uint32_t request_bytes = 0) {
     if (size() == capacity_) Grow();
     Slot& slot = At(tail_);
-    slot.context = std::move(context);
+    slot.context = context;
     slot.request_bytes = request_bytes;
     slot.ready.reset();
     return tail_++;
@@ -39,9 +44,11 @@ class Slots {
   Slot& At(uint64_t sequence) { return ring_[sequence & (capacity_ - 1)]; }
   void PopHead() {
     DCHECK(!empty());
-    // What it owns is not kept until the ring comes round.
-    if constexpr (!std::is_trivially_destructible_v<Context>) At(head_).context = Context();
     ++head_;
+  }
+  // Lets go of what the context of `slot` owns, whose reply is composed.
+  static void Release(Slot& slot) {
+    if constexpr (requires { slot.context.Release(); }) slot.context.Release();
   }
   // Gives memory back. REQUIRES: empty().
   void Shrink() {

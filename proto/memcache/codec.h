@@ -47,7 +47,6 @@ class Codec {
   static ReplyContext ContextOf(const Request& req) {
     ReplyContext context = TextCodec::ContextOf(req);
     context.opcode = req.opcode;
-    context.opaque = req.opaque;
     return context;
   }
   static Response Rejection(const Request& req) {

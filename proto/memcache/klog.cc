@@ -58,6 +58,7 @@ class LoggedReply final : public core::ReplySink<Response> {
         is_get_(req.op == Op::kGet),
         words_(WordsAfterKey(req)),
         keys_(req.keys.begin(), req.keys.end()) {}
+  ~LoggedReply() { context_.Release(); }
 
   void Deliver(core::SessionRef, uint64_t, Response&& rsp) override {
     const std::unique_ptr<LoggedReply> self(this);
@@ -95,7 +96,7 @@ class LoggedReply final : public core::ReplySink<Response> {
 
   core::CommandSink* const sink_;
   core::Reply<Response> reply_;
-  const ReplyContext context_;
+  ReplyContext context_;
   const bool is_get_;
   const std::string words_;
   const std::vector<std::string> keys_;  // The request's views die before the answer comes.

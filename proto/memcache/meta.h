@@ -26,8 +26,8 @@
 
 namespace proto::memcache {
 
-// Flags that replies return. RequestFields and ReplyContext keep a list of them in 32 bits: four for
-// each, 1 and its place here, the first of the list lowest.
+// Flags that replies return. A request keeps a list of them in `opaque`, and so does its ReplyContext:
+// four bits for each, 1 and its place here, the first of the list lowest.
 inline constexpr absl::string_view kReturnFlags = "kOstcflh";
 inline constexpr int kReturnFlagBits = 4;
 static_assert(kReturnFlags.size() * kReturnFlagBits <= 32);
@@ -43,8 +43,9 @@ struct MetaLine {
 // Views of `rest` go into *req.
 MetaLine ParseMetaLine(absl::string_view rest, Request* req);
 
-// What the reply to `req` repeats; null if nothing. REQUIRES: req.dialect is kMeta.
-std::unique_ptr<MetaEcho> EchoOf(const Request& req);
+// What the reply to `req` repeats, for ReplyContext::echo; null if nothing. REQUIRES: req.dialect is
+// kMeta.
+MetaEcho* EchoOf(const Request& req);
 
 // Appends the reply to *out, or nothing if the request wanted none. REQUIRES: `context` is that of a
 // meta command.

@@ -69,7 +69,7 @@ class Line {
 // Calls `write` with each letter that the reply is to return.
 template <class F>
 void ForEachFlag(const ReplyContext& context, F write) {
-  for (uint32_t list = context.return_flags; list != 0; list >>= kReturnFlagBits) {
+  for (uint32_t list = context.opaque; list != 0; list >>= kReturnFlagBits) {
     write(kReturnFlags[(list & ((1 << kReturnFlagBits) - 1)) - 1]);
   }
 }
@@ -181,11 +181,13 @@ void AppendDebug(const ReplyContext& context, const Item& item, OutBuffer* out) 
 
 }  // namespace
 
-std::unique_ptr<MetaEcho> EchoOf(const Request& req) {
+void ReplyContext::Free() { delete std::exchange(echo, nullptr); }
+
+MetaEcho* EchoOf(const Request& req) {
   const bool key = (req.want & kWantKey) != 0 && !req.keys.empty();
   const bool size = (req.want & kWantSize) != 0 && req.op == Op::kStore;
   if (!key && !size && req.opaque_token.empty()) return nullptr;
-  auto echo = std::make_unique<MetaEcho>();
+  auto* const echo = new MetaEcho();
   echo->opaque = std::string(req.opaque_token);
   echo->base64 = req.base64_key;
   echo->value_bytes = static_cast<uint32_t>(req.value.size());

@@ -88,7 +88,7 @@ void Flags::Read(absl::string_view rest, absl::string_view key, Request* req) {
     ReadOne(word, key, ++at, req);
     if (refusal == kUnknown) return;
     if (returned.find(word[0]) != absl::string_view::npos) {
-      req->return_flags |= static_cast<uint32_t>(kReturnFlags.find(word[0]) + 1) << shift;
+      req->opaque |= static_cast<uint32_t>(kReturnFlags.find(word[0]) + 1) << shift;
       shift += kReturnFlagBits;
     }
   }

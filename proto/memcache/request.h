@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -96,7 +97,8 @@ struct RequestFields {
   bool noreply = false;  // Binary: quiet, which silences success alone.
   Dialect dialect = Dialect::kText;
   uint8_t opcode = 0;   // Binary.
-  uint32_t opaque = 0;  // Binary: the bytes that the answer repeats, as they came.
+  // Binary: the bytes that the answer repeats, as they came. Meta: which flags it returns (meta.h).
+  uint32_t opaque = 0;
   absl::string_view rejection;  // With ParseStatus::kInvalid and kAnswered: the whole reply.
 };
 
@@ -126,7 +128,6 @@ struct MetaFields {
   // --- The codec's own: what the reply repeats, see ReplyContext. ---
   absl::string_view opaque_token;  // O, with the letter.
   bool base64_key = false;         // b.
-  uint32_t return_flags = 0;
 };
 
 struct Request : RequestFields, MetaFields {
@@ -175,10 +176,16 @@ struct ReplyContext {
   Dialect dialect = Dialect::kText;
   uint8_t opcode = 0;
   uint32_t opaque = 0;
-  // Meta: the flags to return, four bits each, the first lowest (meta.h); and what they repeat, null
-  // if nothing.
-  uint32_t return_flags = 0;
-  std::unique_ptr<MetaEcho> echo = nullptr;
+  MetaEcho* echo = nullptr;  // Null if nothing.
+
+  // Frees what is owned. By whoever holds the context last, once: this is plain data, which costs a
+  // request that has none of it nothing.
+  void Release() {
+    if (echo != nullptr) [[unlikely]] Free();
+  }
+
+ private:
+  void Free();
 };
 
 }  // namespace proto::memcache

@@ -45,12 +45,12 @@ struct Item {
 
   // What meta commands tell of it beside.
   int32_t last_access_sec = 0;  // With kWantLastAccess: since the access before this one.
-  bool hit_before = false;      // With kWantHitBefore: whether there was one.
-  bool access_known = true;     // If not the answer is without these two.
-  bool stale = false;           // X: marked so by an I.
-  bool won = false;             // W: this client is to make the item anew.
-  bool win_taken = false;       // Z: another client is at it.
-  bool unchanged = false;       // Request::cas of a get is its token: the value is not sent.
+  bool hit_before : 1 = false;      // With kWantHitBefore: whether there was one.
+  bool access_known : 1 = true;     // If not the answer is without these two.
+  bool stale : 1 = false;           // X: marked so by an I.
+  bool won : 1 = false;             // W: this client is to make the item anew.
+  bool win_taken : 1 = false;       // Z: another client is at it.
+  bool unchanged : 1 = false;       // Request::cas of a get is its token: the value is not sent.
 };
 
 struct Response {

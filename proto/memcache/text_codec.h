@@ -57,12 +57,12 @@ class TextCodec {
   core::ParseResult Parse(absl::string_view in, Request* req);
 
   static ReplyContext ContextOf(const Request& req) {
-    ReplyContext context{
-        .verb = req.verb, .noreply = req.noreply, .want = req.want, .dialect = req.dialect};
-    if (req.dialect == Dialect::kMeta) [[unlikely]] {
-      context.return_flags = req.return_flags;
-      context.echo = EchoOf(req);
-    }
+    ReplyContext context{.verb = req.verb,
+                         .noreply = req.noreply,
+                         .want = req.want,
+                         .dialect = req.dialect,
+                         .opaque = req.opaque};
+    if (req.dialect == Dialect::kMeta) [[unlikely]] context.echo = EchoOf(req);
     return context;
   }
   static Response Rejection(const Request& req) {

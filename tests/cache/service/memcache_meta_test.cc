@@ -56,6 +56,7 @@ class Client {
       } else {
         Codec::Compose(replies.context, Codec::Rejection(req), &replies.out);
       }
+      replies.context.Release();
     }
     return absl::StrReplaceAll(replies.out.ToString(), {{"\r\n", "\n"}});
   }

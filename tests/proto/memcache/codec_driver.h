@@ -44,8 +44,8 @@ inline std::string DescribeMeta(const Request& req) {
   if (req.old_ttl_told) line += " old-t";
   if (req.old_ttl_judged) line += " old-R";
   if (!req.route.empty()) absl::StrAppend(&line, " L", req.route);
-  if (req.return_flags != 0) line += " >";
-  for (uint32_t list = req.return_flags; list != 0; list >>= kReturnFlagBits) {
+  if (req.opaque != 0) line += " >";
+  for (uint32_t list = req.opaque; list != 0; list >>= kReturnFlagBits) {
     line += kReturnFlags[(list & 15) - 1];
   }
   if (!req.opaque_token.empty()) absl::StrAppend(&line, " ", req.opaque_token);
@@ -128,7 +128,9 @@ class CodecDriver {
       case core::ParseStatus::kAnswered:
       case core::ParseStatus::kInvalid: {
         core::OutBuffer out;
-        Codec::Compose(Codec::ContextOf(req_), Codec::Rejection(req_), &out);
+        ReplyContext context = Codec::ContextOf(req_);
+        Codec::Compose(context, Codec::Rejection(req_), &out);
+        context.Release();
         const std::string reply = out.ToString();
         outcomes_.push_back(absl::StrCat(result.status == core::ParseStatus::kInvalid ? "!" : "=",
                                          absl::StripSuffix(reply, "\r\n"),

@@ -25,7 +25,9 @@ ReplyContext ContextOfLine(std::string line) {
 
 std::string Reply(const std::string& line, Response rsp) {
   core::OutBuffer out;
-  Codec::Compose(ContextOfLine(line), std::move(rsp), &out);
+  ReplyContext context = ContextOfLine(line);
+  Codec::Compose(context, std::move(rsp), &out);
+  context.Release();
   return out.ToString();
 }
 
@@ -203,7 +205,10 @@ TEST(MetaCompose, KeepsLittle) {
   EXPECT_LE(sizeof(ReplyContext), 24u);
   EXPECT_EQ(ContextOfLine("get a\r\n").echo, nullptr);
   EXPECT_EQ(ContextOfLine("mg a v s t c f h l q\r\n").echo, nullptr);
-  EXPECT_NE(ContextOfLine("mg a k\r\n").echo, nullptr);
+  ReplyContext context = ContextOfLine("mg a k\r\n");
+  EXPECT_NE(context.echo, nullptr);
+  context.Release();
+  EXPECT_EQ(context.echo, nullptr);
 }
 
 }  // namespace
