@@ -23,6 +23,19 @@ void Operation::OnTimer() {
   service->ReadForUpdate(this);
 }
 
+void Operation::TakeAnswerOf(const Operation& other) {
+  hit = other.hit;
+  failed = other.failed;
+  error = other.error;
+  gave_up = other.gave_up;
+  item_flags = other.item_flags;
+  item_cas = other.item_cas;
+  item_ttl_ms = other.item_ttl_ms;
+  item_state = other.item_state;
+  buffer.assign(other.item_value.data(), other.item_value.size());
+  item_value = buffer;
+}
+
 void Operation::Reset() {
   Cancel();
   using proto::memcache::Op;
@@ -30,7 +43,7 @@ void Operation::Reset() {
   using proto::memcache::StoreMode;
   service = nullptr;
   connection = nullptr;
-  next = nullptr;
+  next = earlier_get = later_get = nullptr;
   op = Op::kNoop;
   mode = StoreMode::kSet;
   decrement = value_too_large = exclusive = false;

@@ -37,6 +37,9 @@ struct ConnectionState {
   uint32_t running = 0;        // Operations past `held`, waiting in `lines` or at the backend.
   bool flushing = false;       // The flush_all that everything in `held` waits for is running.
   uint32_t references = 0;
+  // Gets that may win, as they were sent, until they are answered.
+  Operation* first_get = nullptr;
+  Operation* last_get = nullptr;
 };
 
 struct Operation final : core::Timer {
@@ -44,6 +47,9 @@ struct Operation final : core::Timer {
   void OnTimer() override;
   // Back to nothing, keeping the memory of short strings.
   void Reset();
+  // Takes the item that another get of its key was told, with bytes of its own. A win is never
+  // shared: whoever comes after the winner sees it taken.
+  void TakeAnswerOf(const Operation& other);
   // The state of what is stored, as far as the request gives it.
   std::optional<translate::ItemState> GivenState() const {
     if (!new_cas.has_value()) return std::nullopt;
@@ -55,6 +61,8 @@ struct Operation final : core::Timer {
   Operation* next = nullptr;  // In whichever OperationQueue holds it.
   Operation* pool_prev = nullptr;
   Operation* pool_next = nullptr;
+  Operation* earlier_get = nullptr;  // In the connection's list.
+  Operation* later_get = nullptr;
 
   // What was asked.
   proto::memcache::Op op = proto::memcache::Op::kNoop;

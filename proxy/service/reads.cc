@@ -65,21 +65,6 @@ uint64_t FlightOf(const Operation& op) {
   return AsksForTtl(op) ? op.key_hash ^ kTimed : op.key_hash;
 }
 
-// Gives a follower bytes of its own, as its own call would have brought. A win is never shared:
-// whoever follows the winner sees it taken.
-void Share(const Operation& leader, Operation* follower) {
-  follower->hit = leader.hit;
-  follower->failed = leader.failed;
-  follower->error = leader.error;
-  follower->gave_up = leader.gave_up;
-  follower->item_flags = leader.item_flags;
-  follower->item_cas = leader.item_cas;
-  follower->item_ttl_ms = leader.item_ttl_ms;
-  follower->item_state = leader.item_state;
-  follower->buffer.assign(leader.item_value.data(), leader.item_value.size());
-  follower->item_value = follower->buffer;
-}
-
 }  // namespace
 
 void ProxyService::StartGet(Operation* op) {
@@ -222,6 +207,7 @@ void ProxyService::OnBatch(BatchCall* batch, std::vector<momento::GetResult> res
 }
 
 void ProxyService::OnGot(Operation* op, momento::GetResult result) {
+  if (op->won) [[unlikely]] return Arrive(op);  // It has been handed the item (wins.cc).
   if (!result.error.ok()) {
     op->error = std::move(result.error);
     op->failed = !IsPlain(*op) || !AnswerStale(op);
@@ -250,7 +236,9 @@ void ProxyService::Land(Operation* op) {
   constexpr size_t kIdleCapacityMax = 1024;
   if (flights_.empty() && flights_.capacity() > kIdleCapacityMax) flights_ = {};
   OperationQueue followers = std::exchange(op->followers, OperationQueue());
-  for (Operation* one = followers.head(); one != nullptr; one = one->next) Share(*op, one);
+  for (Operation* one = followers.head(); one != nullptr; one = one->next) {
+    if (!one->won) one->TakeAnswerOf(*op);
+  }
   Operation* contender = nullptr;
   const auto end = [&](Operation* one) {
     if (!Contends(*one)) [[likely]] return EndGet(one);
@@ -281,6 +269,7 @@ void ProxyService::ReadWithTtl(Operation* op) {
 }
 
 void ProxyService::OnReadWithTtl(Operation* op) {
+  if (op->won) return Arrive(op);  // As in OnGot().
   op->hit = false;
   momento::Error& error = op->read.error.ok() ? op->read_ttl.error : op->read.error;
   if (!error.ok()) {

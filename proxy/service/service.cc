@@ -191,6 +191,7 @@ Operation* ProxyService::NewOperation(const Connection& connection, const Reques
   op->key_hash = core::Hash64(key, shared_->hash_seed);
   op->body = req.value;
   op->admitted_ms = loop_->now_ms();
+  if (op->may_win) [[unlikely]] Enlist(op);
   return op;
 }
 
@@ -404,6 +405,7 @@ void ProxyService::Answer(Operation* op, Response rsp) {
 
 void ProxyService::Free(Operation* op) {
   ConnectionState* connection = op->connection;
+  if (op->may_win) [[unlikely]] Delist(op);
   if (op->counted_bytes != 0) shared_->bytes.Give(op->counted_bytes);
   operations_.Put(op);
   shared_->metrics.in_flight.Add(-1);

@@ -181,6 +181,9 @@ class ProxyService {
   void TakeWin(Operation* op);
   void MakePlaceholder(Operation* op);
   void OnWinStored(Operation* op, momento::StoreResult result);
+  void HandOver(Operation* op);
+  void Enlist(Operation* op);
+  void Delist(Operation* op);
   uint64_t FreshToken();
 
   // --- writes.cc ---

@@ -9,6 +9,9 @@
 // Gets that arrive together share one read, and the first of them in order contends for all; the
 // others are told that its win is taken, as they would be by a read that comes just after.
 //
+// Gets of one connection that only read run side by side, so a later one may be the one that has won
+// while an earlier one is not answered yet. The win is then the earlier one's: it is handed the item.
+//
 // If the store fails, so does the get: a client that sees a miss makes the item, so that a win whose
 // answer was lost costs a second making and not a wait for nobody.
 #include <algorithm>
@@ -93,6 +96,7 @@ void ProxyService::MakePlaceholder(Operation* op) {
 void ProxyService::OnWinStored(Operation* op, momento::StoreResult result) {
   Metrics& metrics = shared_->metrics;
   op->read.hash.clear();
+  if (op->won) return Arrive(op);  // It has been handed the item meanwhile.
   if (!result.error.ok()) {
     op->hit = false;
     op->failed = true;
@@ -103,6 +107,7 @@ void ProxyService::OnWinStored(Operation* op, momento::StoreResult result) {
     op->won = true;
     (op->made ? metrics.win_absent : op->item_state->stale ? metrics.win_stale : metrics.win_recache)
         .Add();
+    HandOver(op);
     return Arrive(op);
   }
   // Somebody else has won, or stored, or deleted.
@@ -117,6 +122,29 @@ void ProxyService::OnWinStored(Operation* op, momento::StoreResult result) {
     op->item_state = ItemState{.win_taken = true};
   }
   Arrive(op);
+}
+
+// Gives the item that `op` has won to the first get of its key and connection that waits for an answer.
+void ProxyService::HandOver(Operation* op) {
+  Operation* first = op->connection->first_get;
+  while (first != op && first->key != op->key) first = first->later_get;
+  if (first == op) return;
+  first->TakeAnswerOf(*op);
+  first->won = true;
+  op->won = false;
+}
+
+void ProxyService::Enlist(Operation* op) {
+  ConnectionState* connection = op->connection;
+  op->earlier_get = connection->last_get;
+  (op->earlier_get != nullptr ? op->earlier_get->later_get : connection->first_get) = op;
+  connection->last_get = op;
+}
+
+void ProxyService::Delist(Operation* op) {
+  ConnectionState* connection = op->connection;
+  (op->earlier_get != nullptr ? op->earlier_get->later_get : connection->first_get) = op->later_get;
+  (op->later_get != nullptr ? op->later_get->earlier_get : connection->last_get) = op->earlier_get;
 }
 
 uint64_t ProxyService::FreshToken() { return absl::Uniform<uint64_t>(random_) | 1; }

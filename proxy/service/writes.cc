@@ -143,7 +143,7 @@ translate::EnvelopePrefix ProxyService::Wrap(Operation* op, absl::string_view bo
 }
 
 Response ProxyService::Told(const Operation& op, Response rsp) const {
-  rsp.cas = op.item_cas;
+  rsp.cas = op.gone ? 0 : op.item_cas;
   rsp.bytes = op.value_bytes;
   rsp.ttl_sec = op.gone ? 0 : translate::SecondsOf(op.ttl_ms);
   return rsp;

@@ -655,6 +655,49 @@ TEST_F(Meta, AConnectionsCommandsOnAKeyKeepTheirOrder) {
   EXPECT_EQ(Reply(fifth), "k=v X Z");
 }
 
+// Gets that only read run side by side; whichever of them wins, the first one is told so.
+TEST_F(Meta, TheWinIsOfTheFirstGetOfAConnection) {
+  for (const bool contends : {false, true}) {
+    Put("k", InState({.stale = true, .token = 7}, "v"), 30'000);
+    const uint64_t first = SendMeta(With(MetaGetOf("k"), kCas));
+    const uint64_t second = SendMeta(With(MetaGetOf("k"), kTtl));
+    service().EndTurn();
+    // One call is the first's, then two are the second's.
+    if (contends) client_.Deliver(0);
+    const size_t of_second = contends ? 0 : 1;
+    client_.Deliver(of_second);
+    client_.Deliver(of_second);
+    service().EndTurn();
+    EXPECT_EQ(client_.calls.back(), "SetIfHash k");
+    client_.Deliver(client_.pending() - 1);
+    EXPECT_EQ(Reply(second), "k=v t30 X Z");
+    EXPECT_FALSE(Answered(first));
+    Settle();
+    EXPECT_EQ(Reply(first), "k=v c7 X W");
+  }
+  EXPECT_EQ(metrics().win_stale.Value(), 2u);
+}
+
+TEST_F(Meta, AFollowerIsHandedTheWinOfAnotherFlight) {
+  ProxyService::Connection other = service().Connect();
+  Put("k", InState({.stale = true, .token = 7}, "v"), 30'000);
+  const uint64_t leader = SendOn(other, GetOf({"k"}));
+  const uint64_t first = SendMeta(MetaGetOf("k"));
+  const uint64_t second = SendMeta(With(MetaGetOf("k"), kCas));
+  service().EndTurn();
+  ASSERT_THAT(client_.calls, ElementsAre("GetWithHash k", "Get k"));
+  client_.Deliver(0);
+  for (int i = 0; i < 3; ++i) {  // Two reads and the store; the Get is before them.
+    service().EndTurn();
+    client_.Deliver(1);
+  }
+  EXPECT_EQ(Reply(second), "k=v c7 X Z");
+  EXPECT_FALSE(Answered(first));
+  Settle();
+  EXPECT_EQ(Reply(leader), "k=v/0");
+  EXPECT_EQ(Reply(first), "k=v X W");
+}
+
 TEST_F(Meta, AClosedConnectionLeavesAContestToItsEnd) {
   {
     ProxyService::Connection gone = service().Connect();
