@@ -25,10 +25,10 @@ import select
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from backend import Backend, fronted  # noqa: E402
 from harness import free_port, main, product, wait_port  # noqa: E402
 from meta_commands import CODES, MetaCommands, normal  # noqa: E402
 
@@ -37,6 +37,7 @@ SECONDS = float(os.environ.get("DIFFERENTIAL_SECONDS", 6))
 REPLY_SECONDS_MAX = 20
 NO_TOKEN = 2**63 + 12345  # memcached counts tokens from 1 and never comes here.
 VALUE_OF_BAD_LINE_MAX = 1000  # Taken for a command line, it is one not too long for memcached.
+META_SHARE = 0.4
 SHORTFALL_MAX = 60  # Bytes that a value may lack; what follows it becomes part of it.
 # What has a body.
 STORES = (b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms", b" ")
@@ -47,8 +48,8 @@ TOKEN = re.compile(rb"@(\w+)@")  # In a command: the token last shown for the ke
 class Stream:
     """One server's side of a conversation."""
 
-    def __init__(self, name, port, tokens):
-        self.name, self.port, self.tokens = name, port, tokens
+    def __init__(self, name, port, tokens, whole):
+        self.name, self.port, self.tokens, self.whole = name, port, tokens, whole
         self.socket = None
         self.seen = {}     # Token -> the order in which it was first shown.
         self.latest = {}   # Key -> token.
@@ -130,7 +131,8 @@ class Stream:
                 at += size + 2
             elif fields[0] in CODES:
                 size = int(fields[1]) if fields[0] == b"VA" else None
-                line, shown = normal(line, lambda t: self.seen.setdefault(t, len(self.seen)))
+                line, shown = normal(line, lambda t: self.seen.setdefault(t, len(self.seen)),
+                                     self.whole)
                 if shown is not None:
                     self.latest[shown[0]] = shown[1]
                 if size is not None:
@@ -152,9 +154,9 @@ class Commands:
 
     LONG, SHORTFALL = VALUE_OF_BAD_LINE_MAX, SHORTFALL_MAX
 
-    def __init__(self, rng, tokens, meta):
+    def __init__(self, rng, tokens, meta, whole):
         self.rng, self.tokens, self.meta = rng, tokens, meta
-        self.meta_commands = MetaCommands(self)
+        self.meta_commands = MetaCommands(self, whole)
 
     def key(self):
         return self.rng.choice(self.ODD_KEYS if self.rng.random() < 0.03 else self.KEYS)
@@ -335,13 +337,15 @@ def brief(text):
     return text if len(text) < 400 else f"{text[:300]} ... {text[-60:]} ({len(text)})"
 
 
-def compare(port, name, tokens=True, meta=0.4):
+def compare(port, name, tokens=True, whole=True):
+    """Without `tokens` or `whole`: what meta_commands.py says of it is left out."""
     print(f"DIFFERENTIAL_SEED={SEED}", flush=True)
     rng = random.Random(f"{SEED} {name}")
-    commands = Commands(rng, tokens, meta)
+    commands = Commands(rng, tokens, META_SHARE, whole)
     rounds, history = 0, []
     with memcached() as oracle_port:
-        sides = [Stream("memcached", oracle_port, tokens), Stream(name, port, tokens)]
+        sides = [Stream("memcached", oracle_port, tokens, whole),
+                 Stream(name, port, tokens, whole)]
         for side in sides:
             side.exchange([b"flush_all\r\n"], b"OK\r\n")
         end = time.monotonic() + SECONDS
@@ -368,12 +372,13 @@ def memcache_port(running):
 
 @contextlib.contextmanager
 def proxy(envelope):
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
-        config.write(f'[[cache]]\nport = 0\ncache_name = "c"\nenvelope = "{envelope}"\n'
-                     'flush_all = true\nreads = "consistent"\ndeadline = "10s"\n')
-        config.flush()
-        with product("momento_proxy", "--local", config.name) as running:
-            yield memcache_port(running)
+    # The longest life there is by default: what meta_commands.py takes for ever.
+    with Backend("local.ttl_max=8760h") as backend, fronted(
+            backend, f"cache[0].envelope={envelope}", "cache[0].flush_all=true",
+            "cache[0].reads=consistent", "cache[0].deadline=10s", "cache[0].max_ttl=8760h",
+            "cache[0].default_ttl=4294967s", workers=2) as running:
+        backend.create(b"c")
+        yield memcache_port(running)
 
 
 def test_segcache():
@@ -383,12 +388,12 @@ def test_segcache():
 
 def test_proxy_with_a_nonce():
     with proxy("nonce") as port:
-        compare(port, "proxy-nonce", meta=0)  # It does not answer them yet.
+        compare(port, "proxy-nonce", whole=False)
 
 
 def test_proxy_as_it_comes():
     with proxy("transparent") as port:
-        compare(port, "proxy", tokens=False, meta=0)
+        compare(port, "proxy", tokens=False, whole=False)
 
 
 if __name__ == "__main__":

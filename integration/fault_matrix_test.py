@@ -6,6 +6,7 @@ Behind each failing command others are pipelined: their replies show that order 
 that the connection works. How long it takes to be served again is printed, never asserted.
 """
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -45,7 +46,7 @@ MAYBE_DONE = {"cancelled", "unknown", "deadline-exceeded", "aborted", "internal"
 
 READ, WRITE = "read", "write"
 # A command on the key "k", the call of it that fails, and what that call is for. The key is there and
-# holds a number; {token} is its cas token.
+# holds a number; {token} is its cas token, {fresh} a key that nobody has used.
 COMMANDS = (
     ("get k", "get", READ),
     ("gets k", "get-with-hash", READ),
@@ -79,8 +80,39 @@ COMMANDS = (
     ("delete k", "keys-exist", READ),
     ("delete k", "delete", WRITE),
     ("flush_all", "flush-cache", WRITE),
+    ("mg k v", "get", READ),
+    ("mg k v c", "get-with-hash", READ),
+    ("mg k v t", "get-with-hash", READ),
+    ("mg k v t", "item-get-ttl", READ),
+    ("mg k v T100", "update-ttl", READ),
+    ("mg k v R3000", "get-with-hash", READ),
+    ("mg k v R3000", "item-get-ttl", READ),
+    ("mg k v R3000", "set-if-hash", READ),
+    ("mg {fresh} v N100", "get", READ),
+    ("mg {fresh} v N100", "set-if", READ),
+    ("ms k 1 T60 E7\r\n7", "set-if-hash", WRITE),
+    ("ms k 1 ME\r\n7", "set-if", WRITE),
+    ("ms k 1 C{token}\r\n7", "get-with-hash", READ),
+    ("ms k 1 C{token}\r\n7", "set-if-hash", WRITE),
+    ("ms k 1 C1 I\r\n7", "get-with-hash", READ),
+    ("ms k 1 C1 I\r\n7", "item-get-ttl", READ),
+    ("ms k 1 C1 I\r\n7", "set-if-hash", WRITE),
+    ("ms {fresh} 1 MA N60\r\n7", "set-if", WRITE),
+    ("md k I", "get-with-hash", READ),
+    ("md k I", "item-get-ttl", READ),
+    ("md k I", "set-if-hash", WRITE),
+    ("md k x", "set-if-hash", WRITE),
+    ("md k C{token}", "delete", WRITE),
+    ("md k q", "keys-exist", READ),
+    ("md k q", "delete", WRITE),
+    ("ma k v", "get-with-hash", READ),
+    ("ma k v", "item-get-ttl", READ),
+    ("ma k v T100", "set-if-hash", WRITE),
+    ("ma {fresh} N60 q", "set-if", WRITE),
+    ("me k", "get-with-hash", READ),
+    ("me k", "item-get-ttl", READ),
 )
-RETRIEVALS = ("get", "gets", "gat", "gats")
+RETRIEVALS = ("get", "gets", "gat", "gats", "mg")
 BEHIND = b"version\r\nset k 0 60 2\r\n41\r\nget k\r\nincr k 1\r\n"
 
 
@@ -105,12 +137,19 @@ def token_of(client):
     return client.hear_until(b"END\r\n").split()[4].decode()
 
 
+FRESH = itertools.count()
+
+
+def spelled(command, token):
+    return command.format(token=token, fresh=f"fresh{next(FRESH)}").encode()
+
+
 def one_case(backend, client, command, call, status, reply):
     """The command with one failing call, and four behind it in the same packet."""
     case = (command.split("\r\n")[0], call, status)
     token = token_of(client)
     backend.faults(error=status, error_percent=100, rpcs=call, calls_max=1)
-    client.say(command.format(token=token).encode() + b"\r\n" + BEHIND)
+    client.say(spelled(command, token) + b"\r\n" + BEHIND)
     line = client.hear_line()
     assert line == reply, (case, line, reply)
     hear_behind(client, case)
@@ -164,7 +203,8 @@ def test_every_status_where_a_failing_get_is_a_miss_and_sets_share_calls():
             for command, call, _ in COMMANDS:
                 # Of a gets of two keys one fails, and only that is a miss.
                 if command.split()[0] in RETRIEVALS and command != "gets k j":
-                    one_case(backend, client, command, call, status, b"END")
+                    miss = b"EN" if command.startswith("mg") else b"END"
+                    one_case(backend, client, command, call, status, miss)
             said = expected(status, WRITE)
             one_case(backend, client, "set k 0 60 1\r\n7", "set", status, said)
             one_case(backend, client, "delete k", "delete", status, said)
@@ -266,7 +306,7 @@ def test_a_reset_in_the_middle_of_calls():
                 assert client.hear_line() == client.hear_line() == b"STORED"
                 token = token_of(client)
                 backend.faults(reset_percent=100, rpcs=call, calls_max=1, applied=applied)
-                client.say(command.format(token=token).encode() + b"\r\nversion\r\n")
+                client.say(spelled(command, token) + b"\r\nversion\r\n")
                 line = client.hear_line()
                 want = expected("unavailable", intent)
                 assert line == want, (command, call, applied, line)

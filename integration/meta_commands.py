@@ -9,6 +9,9 @@ and q of ma), and where it answers with what happens to lie about is left out:
 * T of ma that makes a number longer: memcached gives the new time to the item it replaces;
 * c of what is gone at once: ours has no token for it.
 
+momento_proxy does not know who else has asked for an item (h, l), and takes any token of another write
+for an older one: `whole` is false for it, and these are left out.
+
 A key is compared as what it says: memcached spells it in base64 if the item was stored so, ours if it
 was asked for so.
 """
@@ -18,10 +21,11 @@ import time
 OLDEST = b"1"           # A token older than any.
 BASES = [1000, 5000, 2592000]  # Seconds that items are given.
 SECONDS_MAX = 270_000_000  # Who lives longer than 8.7 years lives for ever in segcache.
+DEFAULT_TTL = 4_294_967  # Of the proxy that is compared: what lives for ever there.
 CODES = (b"HD", b"VA", b"EN", b"NS", b"EX", b"NF", b"ME")
 
 
-def normal(line, order_of):
+def normal(line, order_of, whole=True):
     """A reply's line without what each server has of its own; `order_of` names tokens. Also (key, token)
     if both are told."""
     words = line.split(b" ")
@@ -40,7 +44,8 @@ def normal(line, order_of):
         if letter == b"c" and word[1:].isdigit():
             token = int(word[1:])
             word = b"c#%d" % order_of(token) if token else b"c0"
-        elif letter == b"t" and word[1:].isdigit() and int(word[1:]) > SECONDS_MAX:
+        elif letter == b"t" and word[1:].isdigit() and int(word[1:]) > (
+                SECONDS_MAX if whole else DEFAULT_TTL - 1000):
             word = b"t-1"
         elif letter == b"t" and word[1:].isdigit():
             word = b"t%d" % min(BASES, key=lambda base: abs(base - int(word[1:])))
@@ -48,6 +53,8 @@ def normal(line, order_of):
             word = b"l"  # memcached notes a use once a minute.
         elif letter == b"k":
             key = word[1:]
+        elif words[0] == b"ME" and not whole and word.split(b"=")[0] in (b"la", b"fetch"):
+            continue
         elif words[0] == b"ME" and word.split(b"=")[0] in (b"exp", b"la", b"cas", b"cls"):
             word = word.split(b"=")[0]
         out.append(word)
@@ -58,8 +65,10 @@ def normal(line, order_of):
 class MetaCommands:
     """Most of them right. `commands` has the keys, values and times of all commands."""
 
-    def __init__(self, commands):
+    def __init__(self, commands, whole=True):
         self.commands, self.rng, self.tokens = commands, commands.rng, commands.tokens
+        self.letters_of_get = b"vvfshluk" if whole else b"vvfsuk"
+        self.tokens_of_another = [OLDEST, b"%d" % 2**63] if whole else [OLDEST]
 
     def chance(self, probability):
         return self.rng.random() < probability
@@ -110,7 +119,7 @@ class MetaCommands:
         return text + (b"\n" if self.chance(0.03) else b"\r\n")
 
     def get(self):
-        flags = list(dict.fromkeys(self.some(b"vvfshluk")))
+        flags = list(dict.fromkeys(self.some(self.letters_of_get)))
         key = self.key(flags)
         may_tell = True
         if self.tokens and self.chance(0.4):
@@ -142,7 +151,7 @@ class MetaCommands:
         if self.chance(0.4):
             flags.append(b"M" + self.rng.choice([b"S", b"E", b"A", b"P", b"R", b"R", b"A"]))
         if self.tokens and self.chance(0.3):
-            flags.append(b"C" + (self.rng.choice([OLDEST, b"%d" % 2**63]) if b"I" in flags
+            flags.append(b"C" + (self.rng.choice(self.tokens_of_another) if b"I" in flags
                                  else self.token(key)))
         if self.tokens and told and self.chance(0.4):
             flags += [b"c"] + ([b"k"] if b"k" not in flags else [])

@@ -18,7 +18,9 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from backend import Backend, fronted  # noqa: E402
 from harness import Client, main, product  # noqa: E402
+from knobs import total  # noqa: E402
 
 PROCESSES, CLIENTS_EACH = 5, 10
 MAKING_SECONDS = 0.3   # Long beside the time in which all have asked.
@@ -202,6 +204,39 @@ def segcache():
 def test_segcache():
     with segcache() as ports:
         play(ports)
+
+
+@contextlib.contextmanager
+def proxies(count):
+    """So many momento_proxies before one momento_local. A poll of Z follows a write of another proxy:
+    consistent reads."""
+    with Backend() as backend, contextlib.ExitStack() as stack:
+        fronts = [stack.enter_context(fronted(backend, "cache[0].reads=consistent", workers=2))
+                  for _ in range(count)]
+        yield [memcache_port(front) for front in fronts], fronts
+
+
+def won(fronts):
+    """What the proxies count, by the kind of item that was to be made."""
+    return {kind: sum(total(front, "proxy_win_total", f'item="{kind}"') for front in fronts)
+            for kind in ("absent", "stale", "short_lived")}
+
+
+# Three turns each, and of the item that nobody stores the first and the second making.
+WON = {"absent": 5, "stale": 3, "short_lived": 3}
+
+
+def test_momento_proxy():
+    with proxies(1) as (ports, fronts):
+        play(ports)
+        assert won(fronts) == WON, won(fronts)
+
+
+def test_two_proxies():
+    """They know nothing of each other: who wins is decided at Momento."""
+    with proxies(2) as (ports, fronts):
+        play(ports)
+        assert won(fronts) == WON, won(fronts)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,12 @@ struct Metrics : core::MetricGroup {
   core::Counter cas_hit{this, "cas_hit_total", "cas commands that stored."};
   core::Counter cas_miss{this, "cas_miss_total", "cas commands on keys that were not found."};
   core::Counter cas_badval{this, "cas_badval_total", "cas commands whose token was out of date."};
+  core::Counter win_absent{this, "win_total", "mg answered with W, by what was to be made anew.",
+                           {{"item", "absent"}}};
+  core::Counter win_recache{this, "win_total", "mg answered with W, by what was to be made anew.",
+                            {{"item", "short_lived"}}};
+  core::Counter win_stale{this, "win_total", "mg answered with W, by what was to be made anew.",
+                          {{"item", "stale"}}};
   core::Counter flush{this, "flush_total", "flush_all commands accepted."};
 
   core::Gauge in_flight{this, "in_flight", "Keys of commands under way."};

@@ -53,11 +53,13 @@ NearCache::Head NearCache::HeadOf(absl::string_view copy) {
   return {words[0] >> 1, words[1], (words[0] & 1) != 0};
 }
 
-NearCache::Answer NearCache::Find(absl::string_view key, std::string* value, uint32_t* flags) {
-  const seg::ItemRef found = engine_->Get(key, seg::Token::kQuiet);
+NearCache::Answer NearCache::Find(absl::string_view key, Look look, std::string* value,
+                                  uint32_t* flags) {
+  const seg::ItemRef found = look.counts ? engine_->Get(key, seg::Token::kQuiet)
+                                         : engine_->Peek(key, seg::Token::kQuiet);
   if (found.found()) {
     const Head head = HeadOf(found.value());
-    if (clock_->MonotonicMs() < FreshUntil(head)) {
+    if (clock_->MonotonicMs() < FreshUntil(head) && (look.misses || !head.absent)) {
       if (head.absent) {
         metrics_.negative_hit.Add();
         return Answer::kMiss;

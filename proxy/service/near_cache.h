@@ -82,6 +82,10 @@ class NearCache {
     uint32_t flags = 0;
   };
   enum class Answer : uint8_t { kUnknown, kHit, kMiss };
+  struct Look {
+    bool counts = true;  // As an access, which keeps the copy from being pushed out.
+    bool misses = true;  // The copy of a miss is an answer, too.
+  };
 
   // `cache.near_size` > 0. All pointers outlive the object, and `registry` its metrics.
   static absl::StatusOr<std::unique_ptr<NearCache>> Create(const config::Cache& cache,
@@ -91,7 +95,7 @@ class NearCache {
                                                            core::Labels labels);
 
   // A copy that is fresh. *value and *flags are set with kHit.
-  Answer Find(absl::string_view key, std::string* value, uint32_t* flags);
+  Answer Find(absl::string_view key, Look look, std::string* value, uint32_t* flags);
   // A copy of a hit past its staleness by no more than `near_stale`. False: none.
   bool FindStale(absl::string_view key, std::string* value, uint32_t* flags);
 

@@ -18,7 +18,23 @@ void Empty(std::string* text) {
 
 }  // namespace
 
-void Operation::OnTimer() { service->ReadForUpdate(this); }
+void Operation::OnTimer() {
+  if (op == proto::memcache::Op::kGet) return service->ReadForWin(this);
+  service->ReadForUpdate(this);
+}
+
+void Operation::TakeAnswerOf(const Operation& other) {
+  hit = other.hit;
+  failed = other.failed;
+  error = other.error;
+  gave_up = other.gave_up;
+  item_flags = other.item_flags;
+  item_cas = other.item_cas;
+  item_ttl_ms = other.item_ttl_ms;
+  item_state = other.item_state;
+  buffer.assign(other.item_value.data(), other.item_value.size());
+  item_value = buffer;
+}
 
 void Operation::Reset() {
   Cancel();
@@ -27,7 +43,7 @@ void Operation::Reset() {
   using proto::memcache::StoreMode;
   service = nullptr;
   connection = nullptr;
-  next = nullptr;
+  next = earlier_get = later_get = nullptr;
   op = Op::kNoop;
   mode = StoreMode::kSet;
   decrement = value_too_large = exclusive = false;
@@ -38,6 +54,10 @@ void Operation::Reset() {
   delta = key_hash = counted_bytes = 0;
   initial.reset();
   initial_exptime = 0;
+  vivify_exptime.reset();
+  recache_below_ms = 0;
+  new_cas.reset();
+  invalidate = drop_value = no_bump = may_win = old_ttl_told = old_ttl_judged = false;
   Empty(&key);
   Empty(&buffer);
   body = item_value = absl::string_view();
@@ -49,9 +69,12 @@ void Operation::Reset() {
   answers_due = 0;
   ttl_ms = 0;
   admitted_ms = update_started_ms = sent_ms = 0;
-  number = 0;
+  number = value_bytes = 0;
   item_flags = 0;
-  item_cas = 0;
+  item_cas = item_ttl_ms = 0;
+  item_state.reset();
+  new_state.reset();
+  won = made = gave_up = false;
   if (!error.ok()) error = momento::Error();
   if (!read.value.empty() || !read.hash.empty() || !read.error.ok()) {
     read = momento::HashedGetResult();

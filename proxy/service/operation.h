@@ -19,6 +19,7 @@
 #include "proxy/momento/client.h"
 #include "proxy/service/key_lines.h"
 #include "proxy/service/write_marks.h"
+#include "proxy/translate/envelope.h"
 
 namespace proxy {
 
@@ -36,6 +37,9 @@ struct ConnectionState {
   uint32_t running = 0;        // Operations past `held`, waiting in `lines` or at the backend.
   bool flushing = false;       // The flush_all that everything in `held` waits for is running.
   uint32_t references = 0;
+  // Gets that may win, as they were sent, until they are answered.
+  Operation* first_get = nullptr;
+  Operation* last_get = nullptr;
 };
 
 struct Operation final : core::Timer {
@@ -43,12 +47,22 @@ struct Operation final : core::Timer {
   void OnTimer() override;
   // Back to nothing, keeping the memory of short strings.
   void Reset();
+  // Takes the item that another get of its key was told, with bytes of its own. A win is never
+  // shared: whoever comes after the winner sees it taken.
+  void TakeAnswerOf(const Operation& other);
+  // The state of what is stored, as far as the request gives it.
+  std::optional<translate::ItemState> GivenState() const {
+    if (!new_cas.has_value()) return std::nullopt;
+    return translate::ItemState{.ranked = true, .token = *new_cas};
+  }
 
   ProxyService* service = nullptr;
   ConnectionState* connection = nullptr;
   Operation* next = nullptr;  // In whichever OperationQueue holds it.
   Operation* pool_prev = nullptr;
   Operation* pool_next = nullptr;
+  Operation* earlier_get = nullptr;  // In the connection's list.
+  Operation* later_get = nullptr;
 
   // What was asked.
   proto::memcache::Op op = proto::memcache::Op::kNoop;
@@ -63,6 +77,15 @@ struct Operation final : core::Timer {
   uint64_t delta = 0;
   std::optional<uint64_t> initial;
   int64_t initial_exptime = 0;
+  std::optional<int64_t> vivify_exptime;
+  uint64_t recache_below_ms = 0;  // 0: not asked for.
+  std::optional<uint64_t> new_cas;
+  bool invalidate = false;
+  bool drop_value = false;
+  bool no_bump = false;
+  bool old_ttl_told = false;
+  bool old_ttl_judged = false;
+  bool may_win = false;  // A get that wins the item if somebody has to make it anew (wins.cc).
   uint64_t key_hash = 0;
   std::string key;
   absl::string_view body;  // The value to store: in the request, or in `buffer` once kept.
@@ -90,11 +113,17 @@ struct Operation final : core::Timer {
   bool stored = false;               // `body` is what the cache holds now, for `ttl_ms`.
   int64_t sent_ms = 0;               // When the get's or the write's first call was made.
   OperationQueue followers;          // Gets of the same key that take this one's answer.
-  // The new value of a counter, or the length of what append or prepend makes.
-  uint64_t number = 0;
+  uint64_t number = 0;               // The new value of a counter.
+  uint64_t value_bytes = 0;          // The length of what is stored.
   absl::string_view item_value;      // A hit: the tail of `buffer`.
   uint32_t item_flags = 0;
   uint64_t item_cas = 0;             // Of a hit, or of what is being stored.
+  uint64_t item_ttl_ms = 0;          // Of a hit, where it was asked for.
+  std::optional<translate::ItemState> item_state;  // Of a hit that has one.
+  std::optional<translate::ItemState> new_state;   // Of what is being stored, if it has one.
+  bool won = false;                  // Told to make the item anew.
+  bool made = false;                 // The item is the placeholder that it made.
+  bool gave_up = false;              // Lost too many races to try for the win again.
   momento::Error error;
   momento::HashedGetResult read;
   momento::TtlResult read_ttl;

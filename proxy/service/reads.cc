@@ -1,4 +1,4 @@
-// get, gets, gat, gats. See service.h.
+// get, gets, gat, gats, mg, me. See service.h.
 #include <utility>
 
 #include "core/net/out_buffer.h"
@@ -41,13 +41,34 @@ bool AsksForToken(const Operation& op) {
          proto::memcache::kWantCas;
 }
 
+// A get whose answer tells the token, or depends on it.
+bool NeedsToken(const Operation& op) {
+  return (op.want & proto::memcache::kWantCas) != 0 || op.cas.has_value();
+}
+
+// A get that must know how long the item lives: to tell it, or to win the item if that is not long.
+// One that sets the life knows what it will be.
+bool AsksForTtl(const Operation& op) {
+  const bool sets = op.exptime.has_value();
+  const bool told = (op.want & proto::memcache::kWantTtl) != 0 && (!sets || op.old_ttl_told);
+  return told || (op.recache_below_ms != 0 && (!sets || op.old_ttl_judged));
+}
+
 // A get that shares calls and copies.
-bool IsPlain(const Operation& op) { return !op.exptime.has_value() && !AsksForToken(op); }
+bool IsPlain(const Operation& op) {
+  return !op.exptime.has_value() && !AsksForToken(op) && !AsksForTtl(op);
+}
+
+// What gets that may share a call have in common.
+uint64_t FlightOf(const Operation& op) {
+  constexpr uint64_t kTimed = 0x9e3779b97f4a7c15;  // Any odd constant.
+  return AsksForTtl(op) ? op.key_hash ^ kTimed : op.key_hash;
+}
 
 }  // namespace
 
 void ProxyService::StartGet(Operation* op) {
-  if (AsksForToken(*op)) {
+  if (AsksForToken(*op) && !AsksForTtl(*op)) {
     return client_->GetWithHash(op->key, [op](momento::HashedGetResult result) {
       op->service->OnGotHashed(op, std::move(result));
     });
@@ -62,26 +83,32 @@ void ProxyService::SendGets() {
   size_t kept = 0;
   for (size_t i = 0; i < gets_.size(); ++i) {
     Operation* op = gets_[i];
+    if (AsksForTtl(*op)) [[unlikely]] {
+      const bool shares = !op->exptime.has_value() && !AsksForToken(*op);
+      if (!shares || !Join(op)) timed_gets_.push_back(op);
+      continue;
+    }
     if (!op->exptime.has_value() && (AnswerNear(op) || Join(op))) continue;
     gets_[kept++] = op;
   }
   gets_.resize(kept);
   if (cache_.reads == config::Cache::Reads::kConsistent) flights_.clear();
+  for (Operation* op : timed_gets_) ReadWithTtl(op);
+  timed_gets_.clear();
   SendInGroups(&gets_, [this](Operation* const* first, size_t count) { SendGroup(first, count); });
 }
 
 bool ProxyService::AnswerNear(Operation* op) {
   if (near_ == nullptr) return false;
   // A copy does not have the nonce that is part of the token.
-  if (cache_.envelope == config::Cache::Envelope::kNonce &&
-      (op->want & proto::memcache::kWantCas) != 0) {
-    return false;
-  }
-  const NearCache::Answer answer = near_->Find(op->key, &op->buffer, &op->item_flags);
+  if (cache_.envelope == config::Cache::Envelope::kNonce && NeedsToken(*op)) return false;
+  // An item of which nothing is known but that it was not there may be there, and not be to be made.
+  const NearCache::Look look{.counts = !op->no_bump, .misses = !op->vivify_exptime.has_value()};
+  const NearCache::Answer answer = near_->Find(op->key, look, &op->buffer, &op->item_flags);
   if (answer == NearCache::Answer::kUnknown) return false;
   op->hit = answer == NearCache::Answer::kHit;
   op->item_value = op->buffer;
-  if ((op->want & proto::memcache::kWantCas) != 0) op->item_cas = TokenOfCopy(*op);
+  if (NeedsToken(*op)) op->item_cas = TokenOfCopy(*op);
   EndGet(op);
   return true;
 }
@@ -122,7 +149,7 @@ bool ProxyService::Join(Operation* op) {
   op->moment = shared_->marks.Now(op->key_hash);
   op->sent_ms = loop_->now_ms();
   if (!cache_.coalesce) return false;
-  const auto [at, first] = flights_.try_emplace(op->key_hash, op);
+  const auto [at, first] = flights_.try_emplace(FlightOf(*op), op);
   if (first) return false;
   Operation* leader = at->second;
   const bool young = 2 * (op->sent_ms - leader->sent_ms) < DeadlineMs(config::Cache::Kind::kRead);
@@ -180,40 +207,80 @@ void ProxyService::OnBatch(BatchCall* batch, std::vector<momento::GetResult> res
 }
 
 void ProxyService::OnGot(Operation* op, momento::GetResult result) {
+  if (op->won) [[unlikely]] return Arrive(op);  // It has been handed the item (wins.cc).
   if (!result.error.ok()) {
     op->error = std::move(result.error);
     op->failed = !IsPlain(*op) || !AnswerStale(op);
   } else if (result.hit) {
     TakeStored(op, std::move(result.value));
   }
-  if (op->hit && op->exptime.has_value()) return TouchRead(op);
-  if (near_ != nullptr && op->error.ok() && IsPlain(*op)) KeepRead(*op);
-  Land(op);
+  if (near_ != nullptr && op->error.ok() && IsPlain(*op) && !op->item_state.has_value()) {
+    KeepRead(*op);
+  }
+  Arrive(op);
 }
 
-// Ends a get and those that follow it, each with bytes of its own: as many as its own call would
-// have brought.
+// What the service knows of the item is there.
+void ProxyService::Arrive(Operation* op) {
+  if (!op->exptime.has_value()) [[likely]] return Land(op);
+  if (Contends(*op)) return Contend(op);
+  if (op->hit && !op->made) return TouchRead(op);
+  EndGet(op);
+}
+
+// Ends a get and those that follow it. The first of them that contends for the item takes the others
+// that do along; the rest is answered with what was read.
 void ProxyService::Land(Operation* op) {
-  const auto flight = flights_.find(op->key_hash);
+  const auto flight = flights_.find(FlightOf(*op));
   if (flight != flights_.end() && flight->second == op) flights_.erase(flight);
   constexpr size_t kIdleCapacityMax = 1024;
   if (flights_.empty() && flights_.capacity() > kIdleCapacityMax) flights_ = {};
   OperationQueue followers = std::exchange(op->followers, OperationQueue());
   for (Operation* one = followers.head(); one != nullptr; one = one->next) {
-    one->hit = op->hit;
-    one->failed = op->failed;
-    one->error = op->error;
-    one->item_flags = op->item_flags;
-    one->item_cas = op->item_cas;
-    one->buffer.assign(op->item_value.data(), op->item_value.size());
-    one->item_value = one->buffer;
+    if (!one->won) one->TakeAnswerOf(*op);
   }
-  EndGet(op);
-  while (!followers.empty()) EndGet(followers.Pop());
+  Operation* contender = nullptr;
+  const auto end = [&](Operation* one) {
+    if (!Contends(*one)) [[likely]] return EndGet(one);
+    if (contender != nullptr) return contender->followers.Push(one);
+    contender = one;
+  };
+  end(op);
+  while (!followers.empty()) end(followers.Pop());
+  if (contender != nullptr) [[unlikely]] Contend(contender);
 }
 
 void ProxyService::OnGotHashed(Operation* op, momento::HashedGetResult result) {
   OnGot(op, momento::GetResult{std::move(result.error), result.hit, std::move(result.value)});
+}
+
+// The item and how long it lives, with the hash that a win is stored on. The two calls see different
+// moments: what one of them misses has come or gone in between, and is taken for absent.
+void ProxyService::ReadWithTtl(Operation* op) {
+  op->answers_due = 2;
+  client_->GetWithHash(op->key, [op](momento::HashedGetResult result) {
+    op->read = std::move(result);
+    if (--op->answers_due == 0) op->service->OnReadWithTtl(op);
+  });
+  client_->ItemGetTtl(op->key, [op](momento::TtlResult result) {
+    op->read_ttl = std::move(result);
+    if (--op->answers_due == 0) op->service->OnReadWithTtl(op);
+  });
+}
+
+void ProxyService::OnReadWithTtl(Operation* op) {
+  if (op->won) return Arrive(op);  // As in OnGot().
+  op->hit = false;
+  momento::Error& error = op->read.error.ok() ? op->read_ttl.error : op->read.error;
+  if (!error.ok()) {
+    op->failed = true;
+    op->error = std::move(error);
+  } else if (op->read.hit && op->read_ttl.found) {
+    op->item_ttl_ms = op->read_ttl.ttl_ms;
+    TakeStored(op, std::move(op->read.value));
+  }
+  if (op->op == proto::memcache::Op::kDebug) return EndDebug(op);
+  Arrive(op);
 }
 
 void ProxyService::TakeStored(Operation* op, std::string stored) {
@@ -223,7 +290,8 @@ void ProxyService::TakeStored(Operation* op, std::string stored) {
   op->hit = true;
   op->item_value = item->value;
   op->item_flags = item->flags;
-  op->item_cas = translate::CasToken(op->buffer);
+  op->item_cas = translate::TokenOf(*item, op->buffer);
+  op->item_state = item->state;
 }
 
 // gat: read first, so that a miss costs one call, then touch; the item is answered only if it was
@@ -231,6 +299,7 @@ void ProxyService::TakeStored(Operation* op, std::string stored) {
 void ProxyService::TouchRead(Operation* op) {
   if (!turn_open_) loop_->KeepAwake();
   SetTtl(op);
+  if (!op->old_ttl_told) op->item_ttl_ms = op->gone ? 0 : op->ttl_ms;
   if (op->gone) {
     return client_->Delete(op->key, [op](momento::DoneResult result) {
       if (!result.error.ok()) {
@@ -284,6 +353,14 @@ void ProxyService::EndGet(Operation* op) {
   Answer(op, std::move(rsp));
 }
 
+void ProxyService::EndDebug(Operation* op) {
+  if (op->failed) return Fail(op, op->error, Intent::kRead);
+  if (!op->hit) return Answer(op, Response(Status::kNotFound));
+  Response rsp(Status::kDebug);
+  rsp.items.push_back(ItemOf(op));
+  Answer(op, std::move(rsp));
+}
+
 void ProxyService::EndGather(Gather* gather) {
   Response rsp(Status::kValues);
   for (Operation* op : gather->asked) {
@@ -305,6 +382,14 @@ Item ProxyService::ItemOf(Operation* op) const {
   item.key = op->key;
   item.flags = op->item_flags;
   item.cas = op->item_cas;
+  if (!op->made || !op->old_ttl_told) item.ttl_sec = translate::SecondsOf(op->item_ttl_ms);
+  item.access_known = false;
+  item.unchanged = op->cas.has_value() && *op->cas == op->item_cas;
+  item.won = op->won;
+  if (op->item_state.has_value()) {
+    item.stale = op->item_state->stale;
+    item.win_taken = op->item_state->win_taken && !op->won;
+  }
   const absl::string_view value = op->item_value;
   if (op->askers > 1 || value.size() < core::OutBuffer::kReferenceMin) {
     item.value = core::Bytes::Borrowed(value);

@@ -31,11 +31,25 @@ std::array<int64_t, config::Cache::kKinds> DeadlinesOf(const config::Cache& cach
 
 // The kind of the call by which the command has its effect.
 Kind KindOf(const Operation& op) {
-  if (op.op == Op::kGet) return Kind::kRead;
-  const bool conditional = op.op == Op::kArithmetic ||
+  if (op.op == Op::kGet || op.op == Op::kDebug) return Kind::kRead;
+  const bool conditional = op.op == Op::kArithmetic || op.invalidate || op.drop_value ||
                            (op.op == Op::kStore && op.mode != StoreMode::kSet) ||
                            op.cas.has_value();
   return conditional ? Kind::kUpdate : Kind::kWrite;
+}
+
+// Whether what is asked for needs an item that has a state.
+bool AsksForState(const proto::memcache::Request& req) {
+  return req.new_cas.has_value() || req.invalidate || req.recache_below_sec.has_value() ||
+         (req.op == Op::kGet && req.vivify_exptime.has_value());
+}
+
+// A get that does more than read runs alone on its key within its connection, so that the replies
+// to a pipeline are in order; the others of the worker share its read all the same.
+bool IsExclusive(const proto::memcache::Request& req) {
+  if (req.op == Op::kDebug) return false;
+  return req.op != Op::kGet || req.exptime.has_value() || req.vivify_exptime.has_value() ||
+         req.recache_below_sec.has_value();
 }
 
 }  // namespace
@@ -96,7 +110,12 @@ void ProxyService::Execute(Connection& connection, const Request& req, Reply rep
     case Op::kStore:
     case Op::kDelete:
     case Op::kArithmetic:
-    case Op::kTouch: break;
+    case Op::kTouch:
+    case Op::kDebug: break;
+  }
+  if (!translate::KeepsState(cache_.envelope) && AsksForState(req)) [[unlikely]] {
+    return std::move(reply).Send(
+        Response::Text(Status::kClientError, "this cache keeps no state of items (envelope)"));
   }
   if (!TakeBytes(req.value.size())) [[unlikely]] {
     shared_->metrics.busy_bytes.Add();
@@ -165,11 +184,24 @@ Operation* ProxyService::NewOperation(const Connection& connection, const Reques
   op->delta = req.delta;
   op->initial = req.initial;
   op->initial_exptime = req.initial_exptime;
-  op->exclusive = req.op != Op::kGet || req.exptime.has_value();
+  op->vivify_exptime = req.vivify_exptime;
+  if (req.recache_below_sec.has_value()) [[unlikely]] {
+    op->recache_below_ms =
+        translate::DelayMs(*req.recache_below_sec, loop_->clock().WallNs());
+  }
+  op->new_cas = req.new_cas;
+  op->invalidate = req.invalidate;
+  op->drop_value = req.drop_value;
+  op->no_bump = req.no_bump;
+  op->old_ttl_told = req.old_ttl_told;
+  op->old_ttl_judged = req.old_ttl_judged;
+  op->may_win = (req.want & proto::memcache::kWantState) != 0;
+  op->exclusive = IsExclusive(req);
   op->key.assign(key.data(), key.size());
   op->key_hash = core::Hash64(key, shared_->hash_seed);
   op->body = req.value;
   op->admitted_ms = loop_->now_ms();
+  if (op->may_win) [[unlikely]] Enlist(op);
   return op;
 }
 
@@ -246,12 +278,8 @@ void ProxyService::EnterLine(Operation* op) {
 }
 
 void ProxyService::Start(Operation* op) {
-  if (op->exclusive) {
-    op->moment = shared_->marks.Begin(op->key_hash);
-    op->marked = true;
-    op->sent_ms = loop_->now_ms();
-    if (near_ != nullptr) near_->Forget(op->key);
-  }
+  // A get that may win begins to write when it tries to.
+  if (op->exclusive && (op->op != Op::kGet || op->exptime.has_value())) BeginWrite(op);
   if (!turn_open_) loop_->KeepAwake();  // Its calls are sent by the EndTurn of the next turn.
   switch (op->op) {
     case Op::kGet: return StartGet(op);
@@ -259,8 +287,16 @@ void ProxyService::Start(Operation* op) {
     case Op::kArithmetic: return StartUpdate(op);
     case Op::kTouch: return StartTouch(op);
     case Op::kDelete: return StartDelete(op);
+    case Op::kDebug: return ReadWithTtl(op);
     default: CHECK(false);
   }
+}
+
+void ProxyService::BeginWrite(Operation* op) {
+  if (std::exchange(op->marked, true)) return;
+  op->moment = shared_->marks.Begin(op->key_hash);
+  op->sent_ms = loop_->now_ms();
+  if (near_ != nullptr) near_->Forget(op->key);
 }
 
 // The write has had its effect, or may have: said before the client hears of it.
@@ -330,7 +366,7 @@ void ProxyService::EndLate() {
     } else if (op->updating) {
       FailUpdate(op, error, Intent::kWrite);
     } else {
-      Fail(op, error, Intent::kWrite);
+      Fail(op, error, op->op == Op::kDebug ? Intent::kRead : Intent::kWrite);
     }
   }
   late_.clear();
@@ -379,6 +415,7 @@ void ProxyService::Answer(Operation* op, Response rsp) {
 
 void ProxyService::Free(Operation* op) {
   ConnectionState* connection = op->connection;
+  if (op->may_win) [[unlikely]] Delist(op);
   if (op->counted_bytes != 0) shared_->bytes.Give(op->counted_bytes);
   operations_.Put(op);
   shared_->metrics.in_flight.Add(-1);

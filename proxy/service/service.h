@@ -21,6 +21,9 @@
 // commands that have waited a deadline behind it are answered with it instead of timing out one
 // after the other.
 //
+// An mg may win an item: be the one client of the whole fleet that is to make it anew (wins.cc). It
+// shares its read like any get, but what it is told of the win is never shared.
+//
 // What cannot be as in memcached, since Momento has no such calls:
 //   * delete in exact mode asks and then deletes; another client's write may fall in between;
 //   * append, prepend, incr and decr store with the time to live read a moment before, so a touch
@@ -141,6 +144,7 @@ class ProxyService {
   void EnterLine(Operation* op);
   void Start(Operation* op);
   void Leave(Operation* op);
+  void BeginWrite(Operation* op);
   void EndWrite(Operation* op);
   void FlushCache(momento::Callback<momento::DoneResult> done);
   void SendInGroups(std::vector<Operation*>* operations,
@@ -167,12 +171,28 @@ class ProxyService {
   void OnGot(Operation* op, momento::GetResult result);
   void Land(Operation* op);
   void OnGotHashed(Operation* op, momento::HashedGetResult result);
+  void ReadWithTtl(Operation* op);
+  void OnReadWithTtl(Operation* op);
+  void Arrive(Operation* op);
   void TakeStored(Operation* op, std::string stored);
   void TouchRead(Operation* op);
   void EndGet(Operation* op);
   void EndGather(Gather* gather);
+  void EndDebug(Operation* op);
   void CountGet(const Operation& op);
   proto::memcache::Item ItemOf(Operation* op) const;
+
+  // --- wins.cc: who is to make an item anew ---
+  bool Contends(const Operation& op) const;
+  void Contend(Operation* op);
+  void ReadForWin(Operation* op);
+  void TakeWin(Operation* op);
+  void MakePlaceholder(Operation* op);
+  void OnWinStored(Operation* op, momento::StoreResult result);
+  void HandOver(Operation* op);
+  void Enlist(Operation* op);
+  void Delist(Operation* op);
+  uint64_t FreshToken();
 
   // --- writes.cc ---
   void StartStore(Operation* op);
@@ -183,11 +203,13 @@ class ProxyService {
   void StartCas(Operation* op);
   void StartTouch(Operation* op);
   void StartDelete(Operation* op);
-  void NoteToken(Operation* op, const translate::EnvelopePrefix& prefix, absl::string_view body);
+  translate::EnvelopePrefix Wrap(Operation* op, absl::string_view body, uint32_t flags);
+  Response Told(const Operation& op, Response rsp) const;
   void Store(Operation* op, absl::string_view body, uint32_t flags,
              std::optional<absl::string_view> expected,
              momento::Callback<momento::StoreResult> done);
   void OnStored(Operation* op, momento::StoreResult result);
+  void EndStored(Operation* op);
   void OnCasRead(Operation* op, momento::HashedGetResult found);
   void OnCasStored(Operation* op, momento::StoreResult result);
   void OnExists(Operation* op, momento::FoundResult result);
@@ -195,14 +217,21 @@ class ProxyService {
   void Delete(Operation* op, proto::memcache::Status after, bool must_succeed);
   void SetTtl(Operation* op);
 
-  // --- updates.cc: append, prepend, incr, decr ---
+  // --- updates.cc: append, prepend, incr, decr, ms I, md I and x ---
   void StartUpdate(Operation* op);
   void ReadForUpdate(Operation* op);
   void OnUpdateRead(Operation* op);
-  void MakeCounter(Operation* op);
-  void StoreUpdate(Operation* op, const translate::Unwrapped& old);
+  void UpdateNothing(Operation* op);
+  void Make(Operation* op, absl::string_view value, uint32_t flags, int64_t exptime);
+  void StoreCount(Operation* op, const translate::Unwrapped& old);
+  void StoreJoined(Operation* op, const translate::Unwrapped& old);
+  void StoreLessened(Operation* op, const translate::Unwrapped& old);
+  void MarkStale(Operation* op, bool win_taken);
+  void StoreChanged(Operation* op, absl::string_view value, uint32_t flags);
   void OnUpdated(Operation* op, momento::StoreResult result);
+  Response UpdatedResponse(const Operation& op) const;
   void RetryUpdate(Operation* op);
+  bool StartNextRound(Operation* op);
   void FailUpdate(Operation* op, const momento::Error& error, translate::Intent intent);
   void EndUpdate(Operation* op, Response rsp);
 
@@ -219,12 +248,13 @@ class ProxyService {
 
   bool turn_open_ = false;  // EndTurn() is still to come in this turn.
   std::vector<Operation*> gets_;  // To be fetched at the end of the turn.
+  std::vector<Operation*> timed_gets_;  // Of those, the ones that ask how long the item lives.
   std::vector<Operation*> sets_;  // Likewise, to be stored.
   // Of the call being made.
   std::vector<absl::string_view> batch_keys_;
   std::vector<translate::EnvelopePrefix> batch_prefixes_;
   std::vector<momento::StoreItem> batch_items_;
-  // By hash of the key, the get under way whose answer others may take.
+  // By FlightOf(), the get under way whose answer others may take.
   absl::flat_hash_map<uint64_t, Operation*> flights_;
   // Updates of one key from any connection of this worker go one after the other: they would only
   // make each other's conditional store fail.

@@ -38,8 +38,13 @@ void ProxyService::StartStore(Operation* op) {
   }
   shared_->metrics.store.Add();
   if (op->mode == StoreMode::kAppend || op->mode == StoreMode::kPrepend) return StartUpdate(op);
+  op->new_state = op->GivenState();
+  if (op->cas.has_value() && op->mode != StoreMode::kAdd) {  // An add compares nothing.
+    if (op->invalidate) return StartUpdate(op);
+    SetTtl(op);
+    return StartCas(op);
+  }
   SetTtl(op);
-  if (op->cas.has_value()) return StartCas(op);
   if (!op->gone) KeepForNear(op);
 
   auto done = [op](momento::StoreResult result) {
@@ -57,9 +62,7 @@ void ProxyService::StartStore(Operation* op) {
   }
   const momento::Condition condition =
       op->mode == StoreMode::kAdd ? momento::Condition::kAbsent : momento::Condition::kPresent;
-  const translate::EnvelopePrefix prefix =
-      translate::Wrap(cache_.envelope, op->flags, op->body, absl::Uniform<uint64_t>(random_));
-  NoteToken(op, prefix, op->body);
+  const translate::EnvelopePrefix prefix = Wrap(op, op->body, op->flags);
   client_->SetIf(op->key, prefix.view(), op->body, op->ttl_ms, condition, done);
 }
 
@@ -85,9 +88,7 @@ void ProxyService::SendSetGroup(Operation* const* first, size_t count) {
   batch_prefixes_.reserve(count);
   batch_items_.clear();
   for (Operation* op : batch->operations) {
-    batch_prefixes_.push_back(
-        translate::Wrap(cache_.envelope, op->flags, op->body, absl::Uniform<uint64_t>(random_)));
-    NoteToken(op, batch_prefixes_.back(), op->body);
+    batch_prefixes_.push_back(Wrap(op, op->body, op->flags));
     batch_items_.push_back({op->key, batch_prefixes_.back().view(), op->body, op->ttl_ms});
   }
   client_->SetBatch(batch_items_, [this, batch](std::vector<momento::StoreResult> results) {
@@ -126,11 +127,26 @@ void ProxyService::KeepForNear(Operation* op) {
   if (near_ != nullptr && near_->Admits(op->key.size(), op->body.size())) Keep(op);
 }
 
-// What the client is told of what is going to be stored.
-void ProxyService::NoteToken(Operation* op, const translate::EnvelopePrefix& prefix,
-                             absl::string_view body) {
-  if ((op->want & proto::memcache::kWantCas) == 0) return;
-  op->item_cas = translate::CasToken(prefix.view(), body);
+// What goes in front of the value. Notes what the client is to be told of what is stored.
+translate::EnvelopePrefix ProxyService::Wrap(Operation* op, absl::string_view body, uint32_t flags) {
+  op->value_bytes = body.size();
+  if (op->new_state.has_value()) [[unlikely]] {
+    op->item_cas = op->new_state->token;
+    return translate::WrapWithState(*op->new_state, flags);
+  }
+  const translate::EnvelopePrefix prefix =
+      translate::Wrap(cache_.envelope, flags, body, absl::Uniform<uint64_t>(random_));
+  if ((op->want & proto::memcache::kWantCas) != 0) {
+    op->item_cas = translate::CasToken(prefix.view(), body);
+  }
+  return prefix;
+}
+
+Response ProxyService::Told(const Operation& op, Response rsp) const {
+  rsp.cas = op.gone ? 0 : op.item_cas;
+  rsp.bytes = op.value_bytes;
+  rsp.ttl_sec = op.gone ? 0 : translate::SecondsOf(op.ttl_ms);
+  return rsp;
 }
 
 // The one place that stores on a hash or without a condition. Exact mode keeps to the conditional
@@ -138,9 +154,7 @@ void ProxyService::NoteToken(Operation* op, const translate::EnvelopePrefix& pre
 void ProxyService::Store(Operation* op, absl::string_view body, uint32_t flags,
                          std::optional<absl::string_view> expected,
                          momento::Callback<momento::StoreResult> done) {
-  const translate::EnvelopePrefix prefix =
-      translate::Wrap(cache_.envelope, flags, body, absl::Uniform<uint64_t>(random_));
-  NoteToken(op, prefix, body);
+  const translate::EnvelopePrefix prefix = Wrap(op, body, flags);
   if (cache_.writes == config::Cache::Writes::kPlain && !expected.has_value()) {
     return client_->Set(op->key, prefix.view(), body, op->ttl_ms, std::move(done));
   }
@@ -163,10 +177,14 @@ void ProxyService::OnStored(Operation* op, momento::StoreResult result) {
     return Fail(op, error, Intent::kWrite);
   }
   if (op->gone) return Delete(op, Status::kStored, /*must_succeed=*/false);
-  op->stored = op->body.empty() || op->body.data() == op->buffer.data();
-  Response rsp(Status::kStored);
-  rsp.cas = op->item_cas;
-  Answer(op, std::move(rsp));
+  EndStored(op);
+}
+
+// The value is what the cache holds now: near copies are without a state.
+void ProxyService::EndStored(Operation* op) {
+  op->stored = !op->new_state.has_value() &&
+               (op->body.empty() || op->body.data() == op->buffer.data());
+  Answer(op, Told(*op, Response(Status::kStored)));
 }
 
 void ProxyService::StartCas(Operation* op) {
@@ -179,11 +197,13 @@ void ProxyService::StartCas(Operation* op) {
 void ProxyService::OnCasRead(Operation* op, momento::HashedGetResult found) {
   Metrics& metrics = shared_->metrics;
   if (!found.error.ok()) return Fail(op, found.error, Intent::kRead);
-  if (!found.hit || !translate::Unwrap(cache_.envelope, found.value).has_value()) {
+  std::optional<translate::Unwrapped> item;
+  if (found.hit) item = translate::Unwrap(cache_.envelope, found.value);
+  if (!item.has_value()) {
     metrics.cas_miss.Add();
     return Answer(op, Response(Status::kNotFound));
   }
-  if (translate::CasToken(found.value) != *op->cas) {
+  if (translate::TokenOf(*item, found.value) != *op->cas) {
     metrics.cas_badval.Add();
     return Answer(op, Response(Status::kExists));
   }
@@ -200,10 +220,7 @@ void ProxyService::OnCasStored(Operation* op, momento::StoreResult result) {
   }
   shared_->metrics.cas_hit.Add();
   if (op->gone) return Delete(op, Status::kStored, /*must_succeed=*/false);
-  op->stored = op->body.empty() || op->body.data() == op->buffer.data();
-  Response rsp(Status::kStored);
-  rsp.cas = op->item_cas;
-  Answer(op, std::move(rsp));
+  EndStored(op);
 }
 
 void ProxyService::StartTouch(Operation* op) {
@@ -222,6 +239,11 @@ void ProxyService::StartTouch(Operation* op) {
 }
 
 void ProxyService::StartDelete(Operation* op) {
+  if (op->invalidate || op->drop_value) {
+    const bool gone = op->exptime.has_value() &&
+                      translate::TtlOf(*op->exptime, ttl_rules_, loop_->clock().WallNs()).gone;
+    if (!gone) return StartUpdate(op);  // What is to be gone at once need not be marked.
+  }
   if (op->cas.has_value()) {
     return client_->GetWithHash(op->key, [op](momento::HashedGetResult found) {
       op->service->OnDeleteRead(op, std::move(found));
@@ -249,11 +271,15 @@ void ProxyService::OnExists(Operation* op, momento::FoundResult result) {
 // Momento has no conditional delete: what is written between the two calls is deleted too.
 void ProxyService::OnDeleteRead(Operation* op, momento::HashedGetResult found) {
   if (!found.error.ok()) return Fail(op, found.error, Intent::kRead);
-  if (!found.hit) {
+  std::optional<translate::Unwrapped> item;
+  if (found.hit) item = translate::Unwrap(cache_.envelope, found.value);
+  if (!item.has_value()) {
     shared_->metrics.delete_miss.Add();
     return Answer(op, Response(Status::kNotFound));
   }
-  if (translate::CasToken(found.value) != *op->cas) return Answer(op, Response(Status::kExists));
+  if (translate::TokenOf(*item, found.value) != *op->cas) {
+    return Answer(op, Response(Status::kExists));
+  }
   Delete(op, Status::kDeleted, /*must_succeed=*/true);
 }
 

@@ -12,20 +12,43 @@ namespace {
 constexpr absl::string_view kMagic("\xF5MP", 3);
 constexpr char kMarkFlags = 0x01;
 constexpr char kMarkNonce = 0x02;
+constexpr char kMarkState = 0x03;
 constexpr size_t kMarkBytes = 4;  // The magic and the version.
 constexpr size_t kNonceBytes = 8;
 constexpr size_t kFlagsBytes = 4;
-static_assert(kMarkBytes + kNonceBytes + kFlagsBytes == 16, "EnvelopePrefix::kBytesMax");
+constexpr size_t kStateBytes = 1;
+constexpr size_t kTokenBytes = 8;
+constexpr size_t kStateForm = kMarkBytes + kStateBytes + kTokenBytes + kFlagsBytes;
+static_assert(kMarkBytes + kNonceBytes + kFlagsBytes < kStateForm);
+static_assert(kStateForm == 17, "EnvelopePrefix::kBytesMax");
 
-uint32_t ReadFlags(absl::string_view bytes) {
-  uint32_t flags = 0;
-  for (size_t i = 0; i < kFlagsBytes; ++i) flags = flags << 8 | static_cast<uint8_t>(bytes[i]);
-  return flags;
+constexpr uint8_t kStale = 1 << 0;
+constexpr uint8_t kWinTaken = 1 << 1;
+constexpr uint8_t kRanked = 1 << 2;
+constexpr uint8_t kKnownBits = kStale | kWinTaken | kRanked;
+
+uint64_t ReadBigEndian(absl::string_view bytes) {
+  uint64_t number = 0;
+  for (const char byte : bytes) number = number << 8 | static_cast<uint8_t>(byte);
+  return number;
 }
 
 // The value behind `skip` bytes and the flags that end there.
 Unwrapped Behind(absl::string_view stored, size_t skip) {
-  return Unwrapped{stored.substr(skip), ReadFlags(stored.substr(skip - kFlagsBytes))};
+  const uint64_t flags = ReadBigEndian(stored.substr(skip - kFlagsBytes, kFlagsBytes));
+  return Unwrapped{stored.substr(skip), static_cast<uint32_t>(flags)};
+}
+
+// Nothing if a bit is set that has no meaning here.
+std::optional<Unwrapped> BehindState(absl::string_view stored) {
+  const auto bits = static_cast<uint8_t>(stored[kMarkBytes]);
+  if ((bits & ~kKnownBits) != 0) return std::nullopt;
+  Unwrapped item = Behind(stored, kStateForm);
+  item.state = {.stale = (bits & kStale) != 0,
+                .win_taken = (bits & kWinTaken) != 0,
+                .ranked = (bits & kRanked) != 0,
+                .token = ReadBigEndian(stored.substr(kMarkBytes + kStateBytes, kTokenBytes))};
+  return item;
 }
 
 Unwrapped UnwrapMarked(absl::string_view stored) {
@@ -35,6 +58,10 @@ Unwrapped UnwrapMarked(absl::string_view stored) {
     const char mark = stored[kMagic.size()];
     if (mark == kMarkFlags && stored.size() >= kFlagsForm) return Behind(stored, kFlagsForm);
     if (mark == kMarkNonce && stored.size() >= kNonceForm) return Behind(stored, kNonceForm);
+    if (mark == kMarkState && stored.size() >= kStateForm) {
+      const std::optional<Unwrapped> item = BehindState(stored);
+      if (item.has_value()) return *item;
+    }
   }
   return Unwrapped{stored, 0};
 }
@@ -72,6 +99,18 @@ EnvelopePrefix Wrap(EnvelopeForm form, uint32_t flags, absl::string_view value, 
       prefix.AppendBigEndian(nonce, kNonceBytes);
       break;
   }
+  prefix.AppendBigEndian(flags, kFlagsBytes);
+  return prefix;
+}
+
+EnvelopePrefix WrapWithState(const ItemState& state, uint32_t flags) {
+  EnvelopePrefix prefix;
+  prefix.Append(kMagic);
+  prefix.Append(absl::string_view(&kMarkState, 1));
+  prefix.AppendBigEndian((state.stale ? kStale : 0) | (state.win_taken ? kWinTaken : 0) |
+                             (state.ranked ? kRanked : 0),
+                         kStateBytes);
+  prefix.AppendBigEndian(state.token, kTokenBytes);
   prefix.AppendBigEndian(flags, kFlagsBytes);
   return prefix;
 }

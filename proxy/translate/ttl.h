@@ -33,6 +33,13 @@ struct Ttl {
 // `wall_ns`: now, nanoseconds since the Unix epoch.
 Ttl TtlOf(int64_t exptime, const TtlRules& rules, int64_t wall_ns);
 
+// A life in memcached's seconds: begun ones count, so that an item stored for 30 has 30 left at once.
+constexpr int32_t SecondsOf(uint64_t ms) {
+  constexpr uint64_t kMost = 2'147'483'647;
+  const uint64_t seconds = ms / 1000 + (ms % 1000 != 0 ? 1 : 0);
+  return static_cast<int32_t>(seconds < kMost ? seconds : kMost);
+}
+
 // Milliseconds from now until an exptime used as a delay (flush_all); 0 = at once.
 uint64_t DelayMs(int64_t exptime, int64_t wall_ns);
 

@@ -17,12 +17,18 @@ class Faults : public ServiceTest {};
 
 struct Command {
   const char* name;
-  Request req;
+  KeptRequest req;
   std::vector<std::string> calls;  // The names it makes, each of which is made to fail in turn.
 };
 
 std::vector<Command> CommandsOnAnItem(uint64_t token) {
   return {
+      {"mg", MetaGetOf("k"), {"Get"}},
+      {"mg t", MetaGetOf("k", proto::memcache::kWantTtl), {"GetWithHash", "ItemGetTtl"}},
+      {"mg R", RecacheOf("k", 100), {"GetWithHash", "ItemGetTtl", "SetIfHash"}},
+      {"ms C I", InvalidatingOf(CasOf("k", "1", 1)), {"GetWithHash", "ItemGetTtl", "SetIfHash"}},
+      {"md I", InvalidatingOf(DeleteOf("k")), {"GetWithHash", "ItemGetTtl", "SetIfHash"}},
+      {"me", KeyOf(Op::kDebug, "k"), {"GetWithHash", "ItemGetTtl"}},
       {"gets", GetsOf({"k"}), {"GetWithHash"}},
       {"get", GetOf({"k"}), {"Get"}},
       {"get many", GetOf({"k", "l"}), {"GetBatch"}},
@@ -58,14 +64,14 @@ TEST_F(Faults, EveryFailureOfEveryCallIsOneServerError) {
 
 TEST_F(Faults, AFailingGetIsAMissWhereTheOperatorSaysSo) {
   for (const Command& command : CommandsOnAnItem(TokenOf("5"))) {
-    if (command.req.op != Op::kGet) continue;
+    if (command.req.req.op != Op::kGet) continue;
     for (const std::string& call : command.calls) {
       Put("k", "5");
       client_.faults = {{call, Fault{}}};
       EXPECT_EQ(Ask(command.req), "END") << command.name << " " << call;
     }
   }
-  EXPECT_EQ(metrics().get_failed.Value(), 8u);
+  EXPECT_EQ(metrics().get_failed.Value(), 14u);
   ExpectLookupsAddUp();
 }
 

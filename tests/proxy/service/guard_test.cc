@@ -152,7 +152,7 @@ TEST_F(GuardTest, EveryCallWaitsAndGoesAsItWasAsked) {
   service().EndTurn();
   client_.TakeCalls();
   const std::string large(5000, 'x');  // A request only looks at it.
-  const std::vector<std::pair<Request, std::string>> asked = {
+  const std::vector<std::pair<KeptRequest, std::string>> asked = {
       {GetsOf({"k"}), "k=5/0"},
       {GatOf(5, {"k"}), "k=5/0"},
       {SetOf("s", large, 3), "STORED"},

@@ -28,6 +28,32 @@ using proto::memcache::Response;
 using proto::memcache::Status;
 using proto::memcache::StoreMode;
 
+// An item, or a count, as a meta answer tells it.
+inline std::string MetaText(const Response& rsp, uint16_t want) {
+  std::string out;
+  const auto add = [&](bool said, absl::string_view letter, auto number) {
+    if (said) absl::StrAppend(&out, " ", letter, number);
+  };
+  const bool debug = rsp.status == Status::kDebug;
+  if (rsp.status == Status::kNumber || rsp.items.empty()) {
+    absl::StrAppend(&out, rsp.number);
+    add(rsp.cas != 0 && (want & proto::memcache::kWantCas), "c", rsp.cas);
+    add((want & proto::memcache::kWantTtl) && rsp.ttl_sec >= 0, "t", rsp.ttl_sec);
+    add(want & proto::memcache::kWantSize, "s", rsp.bytes);
+    return out;
+  }
+  const proto::memcache::Item& item = rsp.items[0];
+  absl::StrAppend(&out, debug ? "DEBUG " : "", item.key, "=", item.value.view());
+  if (item.flags != 0) absl::StrAppend(&out, "/", item.flags);
+  add((debug || (want & proto::memcache::kWantTtl)) && item.ttl_sec >= 0, "t", item.ttl_sec);
+  add(debug || (want & proto::memcache::kWantCas), "c", item.cas);
+  add(item.unchanged, "unchanged", "");
+  add(item.stale, "X", "");
+  add(item.won, "W", "");
+  add(item.win_taken, "Z", "");
+  return out;
+}
+
 // One line: items as "key=value/flags" (and "/cas" when `with_cas`), or the status in words.
 inline std::string Text(const Response& rsp, bool with_cas = false) {
   switch (rsp.status) {
@@ -50,6 +76,7 @@ inline std::string Text(const Response& rsp, bool with_cas = false) {
     case Status::kNumber: return absl::StrCat(rsp.number);
     case Status::kVersion: return absl::StrCat("VERSION ", rsp.text);
     case Status::kStats: return absl::StrCat("STATS ", rsp.stats.size());
+    case Status::kDebug: return "DEBUG";
     case Status::kReset: return "RESET";
     case Status::kTooLarge: return "TOO_LARGE";
     case Status::kOutOfMemory: return "OUT_OF_MEMORY";
@@ -66,18 +93,43 @@ inline std::string Text(const Response& rsp, bool with_cas = false) {
 class TestSink final : public core::ReplySink<Response> {
  public:
   void Deliver(core::SessionRef session, uint64_t sequence, Response&& rsp) override {
-    const bool fresh =
-        texts.emplace(sequence, Text(rsp, session.generation == kWithCas)).second;
+    const uint32_t told = session.generation;
+    const bool fresh = texts.emplace(sequence, told >= kMeta && TellsMore(rsp)
+                                                   ? MetaText(rsp, wants[sequence])
+                                                   : Text(rsp, told == kWithCas)).second;
     EXPECT_TRUE(fresh) << "answered twice: " << sequence;
   }
   void Abandon(core::SessionRef session, uint64_t sequence) override { ++abandoned; }
 
+  // How much an answer is to be told.
+  static constexpr uint32_t kBare = 0;
   static constexpr uint32_t kWithCas = 1;
+  static constexpr uint32_t kMeta = 2;
+  static bool TellsMore(const Response& rsp) {
+    return !rsp.items.empty() || rsp.status == Status::kNumber;
+  }
   std::map<uint64_t, std::string> texts;
+  std::map<uint64_t, uint16_t> wants;
   int abandoned = 0;
 };
 
 // --- Requests in words ---
+// One whose keys are views, as all of these.
+inline Request CopyOf(const Request& req) {
+  Request copy;
+  static_cast<proto::memcache::RequestFields&>(copy) = req;
+  static_cast<proto::memcache::MetaFields&>(copy) = req;
+  copy.keys = req.keys;
+  return copy;
+}
+// One for tables of them.
+struct KeptRequest {
+  KeptRequest(Request r) : req(std::move(r)) {}
+  KeptRequest(const KeptRequest& other) : req(CopyOf(other.req)) {}
+  operator const Request&() const { return req; }
+  Request req;
+};
+
 inline Request GetOf(std::initializer_list<absl::string_view> keys) {
   Request req;
   req.op = Op::kGet;
@@ -134,6 +186,27 @@ inline Request CountOf(absl::string_view key, uint64_t delta, bool decrement = f
   req.decrement = decrement;
   return req;
 }
+// As mg asks.
+inline Request MetaGetOf(absl::string_view key, uint16_t want = 0) {
+  Request req = GetOf({key});
+  req.want |= static_cast<uint16_t>(want | proto::memcache::kWantState);
+  return req;
+}
+inline Request VivifyOf(absl::string_view key, int64_t exptime = 30) {
+  Request req = MetaGetOf(key);
+  req.vivify_exptime = exptime;
+  return req;
+}
+inline Request RecacheOf(absl::string_view key, int64_t below_sec) {
+  Request req = MetaGetOf(key);
+  req.recache_below_sec = below_sec;
+  return req;
+}
+// ms and md with I.
+inline Request InvalidatingOf(Request req) {
+  req.invalidate = true;
+  return req;
+}
 inline Request FlushOf(std::optional<int64_t> delay = std::nullopt) {
   Request req;
   req.op = Op::kFlushAll;
@@ -179,19 +252,21 @@ class ServiceTest : public testing::Test {
 
   // Executes and returns the number to ask the answer by.
   uint64_t Send(const Request& req) { return SendOn(connection(), req); }
-  uint64_t SendOn(ProxyService::Connection& connection, const Request& req, bool with_cas = false) {
+  uint64_t SendOn(ProxyService::Connection& connection, const Request& req,
+                  uint32_t told = TestSink::kBare) {
     const uint64_t sequence = next_sequence_++;
+    sink_.wants[sequence] = req.want;
     // The request's bytes die as soon as Execute returns, as in a session.
     std::vector<std::unique_ptr<std::string>> bytes;
     const auto own = [&bytes](absl::string_view view) -> absl::string_view {
       bytes.push_back(std::make_unique<std::string>(view));
       return *bytes.back();
     };
-    Request moved = req;
+    Request moved = CopyOf(req);
     for (absl::string_view& key : moved.keys) key = own(key);
     moved.value = own(moved.value);
     service().Execute(connection, moved,
-                      MemcacheReply(&sink_, {1, with_cas ? TestSink::kWithCas : 0}, sequence));
+                      MemcacheReply(&sink_, {1, told}, sequence));
     for (auto& text : bytes) std::fill(text->begin(), text->end(), '!');
     return sequence;
   }

@@ -121,12 +121,74 @@ TEST_F(Near, WhatWasStoredIsThereForEveryConnectionAndWorker) {
   }
 }
 
+// Copies have no state, and of items that have one there are none.
+TEST_F(Near, ItemsWithAStateAreNotCopied) {
+  const std::string stored =
+      absl::StrCat(translate::WrapWithState({.win_taken = true, .token = 7}, 5).view(), "v");
+  Put("k", stored);
+  EXPECT_EQ(Get("k"), "k=v/5 after 1");
+  EXPECT_EQ(Get("k"), "k=v/5 after 1");
+  Request given = SetOf("k", "w");
+  given.new_cas = 8;
+  EXPECT_EQ(Ask(given), "STORED");
+  EXPECT_EQ(Get("k"), "k=w/0 after 1");
+  EXPECT_EQ(near().items(), 0u);
+}
+
+TEST_F(Near, WhatOnlyReadsIsAnsweredFromACopyWhateverItsDialect) {
+  Put("k", "v");
+  EXPECT_EQ(Get("k"), "k=v/0 after 1");
+  client_.TakeCalls();
+  Request quiet = MetaGetOf("k");
+  quiet.no_bump = true;
+  EXPECT_EQ(Ask(quiet), "k=v/0");
+  EXPECT_EQ(Ask(VivifyOf("k")), "k=v/0") << "there is one";
+  EXPECT_THAT(client_.TakeCalls(), IsEmpty());
+  Request unchanged = MetaGetOf("k");
+  unchanged.cas = TokenOf("v");
+  const uint64_t sent = SendOn(connection(), unchanged, TestSink::kMeta);
+  Settle();
+  EXPECT_EQ(Reply(sent), "k=v unchanged");
+  EXPECT_THAT(client_.TakeCalls(), IsEmpty());
+  // The token for a store to come, and lives, are the service's to tell.
+  EXPECT_EQ(Ask(MetaGetOf("k", proto::memcache::kWantCas)), "k=v/0");
+  EXPECT_EQ(Ask(MetaGetOf("k", proto::memcache::kWantTtl)), "k=v/0");
+  EXPECT_THAT(client_.TakeCalls(),
+              ElementsAre("GetWithHash k", "GetWithHash k", "ItemGetTtl k"));
+}
+
+TEST_F(Near, AWinClearsItsKey) {
+  cache_.near_staleness = absl::Hours(1);
+  Put("k", "v");
+  EXPECT_EQ(Get("k"), "k=v/0 after 1");
+  EXPECT_EQ(Ask(RecacheOf("k", 10)), "k=v/0");
+  EXPECT_EQ(Get("k"), "k=v/0 after 0") << "nothing was won";
+  EXPECT_EQ(Ask(RecacheOf("k", 1000)), "k=v/0");
+  EXPECT_EQ(Get("k"), "k=v/0 after 1");
+}
+
+TEST_F(Near, ThereIsNoMakingFromTheCopyOfAMiss) {
+  cache_.near_negative = absl::Seconds(10);
+  EXPECT_EQ(Get("k"), "END after 1");
+  EXPECT_EQ(Get("k"), "END after 0");
+  EXPECT_EQ(Ask(MetaGetOf("k")), "END");
+  EXPECT_EQ(client_.calls.size(), 0u);
+  Put("k", "v");
+  EXPECT_EQ(Ask(VivifyOf("k")), "k=v/0") << "somebody has made it";
+  client_.items.clear();
+  near().ForgetAll();
+  EXPECT_EQ(Get("k"), "END after 1");
+  EXPECT_EQ(Ask(VivifyOf("k")), "k=/0");
+  EXPECT_EQ(Get("k"), "k=/0 after 1") << "the copy of the miss is gone";
+}
+
 TEST_F(Near, EveryWriteClearsItsKeyAndAFailedOneToo) {
   cache_.near_staleness = absl::Hours(1);
-  const std::vector<Request> writes = {
+  const std::vector<KeptRequest> writes = {
       SetOf("k", "7"), SetOf("k", "7", 0, -1), StoreOf(StoreMode::kAdd, "k", "7"),
       StoreOf(StoreMode::kAppend, "k", "7"), CasOf("k", "7", 1), DeleteOf("k"), CountOf("k", 1),
-      TouchOf("k", 9), GatOf(9, {"k"}), GatOf(9, {"k", "l"}), FlushOf()};
+      TouchOf("k", 9), GatOf(9, {"k"}), GatOf(9, {"k", "l"}), FlushOf(),
+      InvalidatingOf(DeleteOf("k")), InvalidatingOf(CasOf("k", "7", 1))};
   for (bool fails : {false, true}) {
     for (const Request& write : writes) {
       Put("k", "1");
@@ -584,7 +646,7 @@ TEST(NearThreads, NoCopyIsOlderThanWhatWasAcknowledged) {
   uint32_t flags = 0;
   while (running.load() > 0) {
     const uint64_t least = acknowledged.load();
-    if (near.Find("k", &value, &flags) != NearCache::Answer::kHit) continue;
+    if (near.Find("k", {}, &value, &flags) != NearCache::Answer::kHit) continue;
     ++hits;
     uint64_t got = 0;
     ASSERT_TRUE(absl::SimpleAtoi(value, &got)) << value;

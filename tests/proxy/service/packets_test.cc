@@ -29,7 +29,7 @@ Request MakingCount(absl::string_view key, uint64_t initial, int64_t exptime = 0
 class Packets : public ServiceTest {
  protected:
   std::string AskWithCas(const Request& req) {
-    const uint64_t sent = SendOn(connection(), req, /*with_cas=*/true);
+    const uint64_t sent = SendOn(connection(), req, TestSink::kWithCas);
     Settle();
     return Reply(sent);
   }
@@ -38,9 +38,9 @@ class Packets : public ServiceTest {
 TEST_F(Packets, GetsOfATurnShareACallAndHaveTokens) {
   Put("a", "1");
   Put("b", "2");
-  const uint64_t a = SendOn(connection(), PacketGetOf("a"), true);
-  const uint64_t b = SendOn(connection(), PacketGetOf("b"), true);
-  const uint64_t none = SendOn(connection(), PacketGetOf("none"), true);
+  const uint64_t a = SendOn(connection(), PacketGetOf("a"), TestSink::kWithCas);
+  const uint64_t b = SendOn(connection(), PacketGetOf("b"), TestSink::kWithCas);
+  const uint64_t none = SendOn(connection(), PacketGetOf("none"), TestSink::kWithCas);
   Settle();
   EXPECT_THAT(client_.TakeCalls(), ElementsAre("GetBatch 3: a b none"));
   EXPECT_EQ(Reply(a), absl::StrCat("a=1/0/", TokenOf("1")));
@@ -54,7 +54,7 @@ TEST_F(Packets, FollowersHaveTheToken) {
   Put("k", "1");
   const uint64_t plain = Send(GetOf({"k"}));
   ProxyService::Connection other = service().Connect();
-  const uint64_t follower = SendOn(other, PacketGetOf("k"), true);
+  const uint64_t follower = SendOn(other, PacketGetOf("k"), TestSink::kWithCas);
   Settle();
   EXPECT_THAT(client_.TakeCalls(), ElementsAre("Get k"));
   EXPECT_EQ(Reply(plain), "k=1/0");

@@ -144,7 +144,7 @@ TEST_F(Reads, ABatchThatGetsNowhereIsNotRepeated) {
 
 TEST_F(Reads, GetsAnswersTheTokenThatCasTakes) {
   Put("k", "v");
-  const uint64_t got = SendOn(connection(), GetsOf({"k"}), /*with_cas=*/true);
+  const uint64_t got = SendOn(connection(), GetsOf({"k"}), TestSink::kWithCas);
   Settle();
   EXPECT_EQ(Reply(got), absl::StrCat("k=v/0/", TokenOf("v")));
   EXPECT_THAT(client_.calls, ElementsAre("GetWithHash k"));
@@ -176,7 +176,7 @@ TEST_F(Reads, GatsAnswersTheToken) {
   Put("k", "v");
   Request req = GetsOf({"k"});
   req.exptime = 10;
-  const uint64_t got = SendOn(connection(), req, /*with_cas=*/true);
+  const uint64_t got = SendOn(connection(), req, TestSink::kWithCas);
   Settle();
   EXPECT_EQ(Reply(got), absl::StrCat("k=v/0/", TokenOf("v")));
   EXPECT_EQ(client_.TtlOf("k"), 10'000);

@@ -24,6 +24,33 @@ TEST(CasToken, OfTwoPartsIsThatOfTheWhole) {
   }
 }
 
+TEST(CasToken, IsTheEnvelopesWhereItHasOne) {
+  const auto token = [](const std::string& stored) {
+    return TokenOf(*Unwrap(EnvelopeForm::kTransparent, stored), stored);
+  };
+  EXPECT_EQ(token("v"), CasToken("v"));
+  const std::string with_flags = std::string(Wrap(EnvelopeForm::kTransparent, 5, "v", 0).view()) + "v";
+  EXPECT_EQ(token(with_flags), CasToken(with_flags));
+  for (const uint64_t given : {uint64_t{0}, uint64_t{7}, ~uint64_t{0}}) {
+    for (const bool taken : {false, true}) {
+      const ItemState state{.win_taken = taken, .ranked = true, .token = given};
+      EXPECT_EQ(token(std::string(WrapWithState(state, 5).view()) + "v"), given);
+    }
+  }
+}
+
+// Tokens of ours have no order: who has another one has seen the item before it was changed.
+TEST(CasToken, OnlyRankedTokensAreNewer) {
+  Unwrapped item;
+  EXPECT_TRUE(IsOlder(~uint64_t{0}, item));
+  item.state = ItemState{.token = 100};
+  EXPECT_TRUE(IsOlder(101, item));
+  item.state->ranked = true;
+  EXPECT_TRUE(IsOlder(99, item));
+  EXPECT_FALSE(IsOlder(101, item));
+  EXPECT_FALSE(IsOlder(0, item));
+}
+
 TEST(CasToken, TellsBytesOfAnyLengthApart) {
   std::set<uint64_t> tokens;
   for (size_t length = 0; length <= 300; ++length) tokens.insert(CasToken(std::string(length, 'h')));

@@ -38,10 +38,58 @@ TEST(Envelope, LaysOutTheBytesAsDrawn) {
             "\xF5MP\x02\x11\x12\x13\x14\x15\x16\x17\x18\0\0\0\5v"s);
 }
 
+TEST(Envelope, LaysOutAStateAsDrawn) {
+  const ItemState state{.stale = true, .ranked = true, .token = 0x1112131415161718};
+  EXPECT_EQ(WrapWithState(state, 5).view(), "\xF5MP\x03\x05\x11\x12\x13\x14\x15\x16\x17\x18\0\0\0\5"s);
+  EXPECT_EQ(WrapWithState({.win_taken = true}, 0).view(), "\xF5MP\x03\x02" + std::string(12, '\0'));
+}
+
+TEST(Envelope, EveryStateComesBack) {
+  const std::string values[] = {"", "v", "\xF5MP\x03", std::string(1000, 'x')};
+  for (int bits = 0; bits < 8; ++bits) {
+    const ItemState state{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0,
+                          0xfedcba9876543210u + static_cast<uint64_t>(bits)};
+    for (const std::string& value : values) {
+      const std::string stored = absl::StrCat(WrapWithState(state, 0xffffffff).view(), value);
+      for (const EnvelopeForm form : {EnvelopeForm::kTransparent, EnvelopeForm::kNonce}) {
+        ASSERT_TRUE(KeepsState(form));
+        ExpectReads(form, stored, value, 0xffffffff);
+        const std::optional<ItemState> read = Unwrap(form, stored)->state;
+        ASSERT_TRUE(read.has_value());
+        EXPECT_EQ(read->stale, state.stale);
+        EXPECT_EQ(read->win_taken, state.win_taken);
+        EXPECT_EQ(read->ranked, state.ranked);
+        EXPECT_EQ(read->token, state.token);
+      }
+    }
+  }
+}
+
+// raw and flags4 data belongs to readers that know no states.
+TEST(Envelope, FormsWithoutStateReadNone) {
+  const std::string stored = absl::StrCat(WrapWithState({.stale = true}, 5).view(), "v");
+  for (const EnvelopeForm form : {EnvelopeForm::kRaw, EnvelopeForm::kFlags4}) {
+    EXPECT_FALSE(KeepsState(form));
+    EXPECT_FALSE(Unwrap(form, stored)->state.has_value());
+  }
+  ExpectReads(EnvelopeForm::kRaw, stored, stored, 0);
+}
+
+// A value that looks like a state when it is stored does not become one.
+TEST(Envelope, NoValueIsTakenForAState) {
+  const std::string value = absl::StrCat(WrapWithState({.stale = true, .token = 9}, 5).view(), "v");
+  for (const EnvelopeForm form : {EnvelopeForm::kTransparent, EnvelopeForm::kNonce}) {
+    const std::string stored = Stored(form, 0, value);
+    ExpectReads(form, stored, value, 0);
+    EXPECT_FALSE(Unwrap(form, stored)->state.has_value());
+  }
+}
+
 TEST(Envelope, LeavesWhatOthersStoredAlone) {
   for (const std::string& bytes :
        {""s, "\xF5"s, "\xF5M"s, "\xF5MP"s, "\xF5MP\x01"s, "\xF5MP\x01\0\0\0"s, "\xF5MP\x02"s,
-        "\xF5MP\x02" + std::string(11, 'n'), "\xF5MP\x03" + std::string(40, 'x'), "plain"s}) {
+        "\xF5MP\x02" + std::string(11, 'n'), "\xF5MP\x03\x01" + std::string(11, 't'),
+        "\xF5MP\x03\x08" + std::string(40, 'x'), "\xF5MP\x04" + std::string(40, 'x'), "plain"s}) {
     ExpectReads(EnvelopeForm::kTransparent, bytes, bytes, 0);
     ExpectReads(EnvelopeForm::kNonce, bytes, bytes, 0);
     ExpectReads(EnvelopeForm::kRaw, bytes, bytes, 0);
@@ -68,7 +116,8 @@ TEST(Envelope, NonceMakesEqualValuesDiffer) {
 std::string RandomValue(std::mt19937_64& random) {
   static const std::string kStarts[] = {"",        "\xF5",        "\xF5M",       "\xF5MP",
                                         "\xF5MP\x01", "\xF5MP\x02", "\xF5MP\x01\0\0\0\0"s,
-                                        "\xF5MP\x02" + std::string(12, '\0')};
+                                        "\xF5MP\x02" + std::string(12, '\0'),
+                                        "\xF5MP\x03", "\xF5MP\x03\x01" + std::string(12, '\0')};
   std::string value = kStarts[random() % std::size(kStarts)];
   for (size_t n = random() % 24; n > 0; --n) value.push_back(static_cast<char>(random()));
   return value;

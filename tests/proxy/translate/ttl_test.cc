@@ -75,5 +75,13 @@ TEST(Ttl, ADelayIsNowOrTheTimeLeft) {
   EXPECT_EQ(DelayMs(kNowSec + 2, kNowNs), 2'000u);
 }
 
+TEST(Ttl, SecondsThatHaveBegunCount) {
+  EXPECT_EQ(SecondsOf(0), 0);
+  EXPECT_EQ(SecondsOf(1), 1);
+  EXPECT_EQ(SecondsOf(1000), 1);
+  EXPECT_EQ(SecondsOf(29'001), 30);
+  EXPECT_EQ(SecondsOf(~uint64_t{0}), 2'147'483'647);
+}
+
 }  // namespace
 }  // namespace proxy::translate
