@@ -166,6 +166,7 @@ struct Cache : Listener, Attempts, Overload {
   uint64_t near_value_max = 16 * kKB;
   absl::Duration near_stale = absl::ZeroDuration();
   NoRoute no_route = NoRoute::kOwn;
+  bool route_flag = true;
   std::vector<Route> routes;
 
   template <class V>
@@ -222,6 +223,9 @@ struct Cache : Listener, Attempts, Overload {
     v.Choice("no_route", &no_route, kNoRoutes,
              "whose keys are that no route of this listener has: this cache's own, or nobody's, "
              "which is SERVER_ERROR");
+    v.Bool("route_flag", &route_flag,
+           "whether the L flag of a meta command, if it names a cache of this listener, chooses it; "
+           "such a key is passed on whole");
     v.List("route", &routes, "a key prefix that this listener hands on to another cache");
   }
 };

@@ -334,7 +334,7 @@ class CacheFront {
     MakeOwn(worker);
     auto service = std::make_unique<RoutedService>(
         &watch_, &worker.loop, limits_.watch, shared_.klog, shared_.config.klog.sample, &*table_,
-        &*route_metrics_);
+        &*route_metrics_, cache_.route_flag);
     routed_services_.push_back(&service->within().within());
     return service;
   }

@@ -10,6 +10,7 @@
 
 namespace proxy {
 
+using proto::memcache::Dialect;
 using proto::memcache::Item;
 using proto::memcache::Op;
 using proto::memcache::Response;
@@ -23,10 +24,17 @@ void RoutedService::Lead(std::vector<ProxyService*> caches) {
   given_.assign(caches_.size(), false);
 }
 
-// The one place that says which cache a command goes to; a route that the client names would be the
-// second argument.
-RouteTable::Choice RoutedService::Choose(const Request&, absl::string_view key) const {
-  return table_.Choose(key);
+// The one place that says which cache a command goes to.
+RouteTable::Choice RoutedService::Choose(const Request& req, absl::string_view key) const {
+  const bool named = req.dialect == Dialect::kMeta && route_flag_;
+  return table_.Choose(key, named ? req.route : absl::string_view());
+}
+
+void RoutedService::TakeFields(const Request& req) {
+  part_.Clear();
+  static_cast<proto::memcache::RequestFields&>(part_) = req;
+  if (req.dialect != Dialect::kMeta) return;
+  static_cast<proto::memcache::MetaFields&>(part_) = req;
 }
 
 ProxyService::Connection& RoutedService::ConnectionTo(Connection& connection, size_t cache) {
@@ -73,7 +81,7 @@ void RoutedService::TakeOne(Connection& connection, const Request& req, Reply re
   const RouteTable::Choice choice = Choose(req, req.key());
   if (choice.cache == RouteTable::kNone) return Refuse(std::move(reply));
   if (choice.strip == 0) return Give(connection, choice.cache, req, std::move(reply));
-  static_cast<proto::memcache::RequestFields&>(part_) = req;
+  TakeFields(req);
   part_.keys.assign(1, req.key().substr(choice.strip));
   // Nothing else is answered with keys.
   if (req.op != Op::kGet) return Give(connection, choice.cache, part_, std::move(reply));
@@ -101,7 +109,7 @@ void RoutedService::TakeMany(Connection& connection, const Request& req, Reply r
   Merge* merge = NewMerge(req, std::move(reply));
   merge->due = asked_.size();
   merge->held.reserve(asked_.size());
-  static_cast<proto::memcache::RequestFields&>(part_) = req;
+  TakeFields(req);
   for (const size_t cache : asked_) {
     part_.keys.clear();
     for (size_t i = 0; i < choices_.size(); ++i) {
@@ -110,7 +118,7 @@ void RoutedService::TakeMany(Connection& connection, const Request& req, Reply r
     // The last one may end the merge.
     Give(connection, cache, part_, Reply(merge, {}, cache));
   }
-  part_.Clear();
+  part_.Clear();  // Lets a long list of keys go.
 }
 
 RoutedService::Merge* RoutedService::NewMerge(const Request& req, Reply reply) {
@@ -161,8 +169,7 @@ void RoutedService::TakeStats(Connection& connection, const Request& req, Reply 
     return std::move(reply).Send(Response::Text(Status::kClientError, "no such cache here"));
   }
   rest.remove_prefix(std::min(end + 1, rest.size()));
-  static_cast<proto::memcache::RequestFields&>(part_) = req;
-  part_.keys.clear();
+  TakeFields(req);
   part_.argument = rest;
   Give(connection, cache, part_, std::move(reply));
 }

@@ -19,8 +19,8 @@
 //     first failure in the order of the caches is the answer. It is refused if no cache allows it.
 //   * "stats routes" tells the table, "stats cache NAME ..." what that cache answers to the rest.
 //
-// A client may name a cache itself, with the L flag of meta commands, once the request model has it:
-// Choose() is where.
+// A client may name a cache itself, with the L flag of meta commands: that one gets the key as it is.
+// A name that is no cache of the listener says nothing, as in memcached.
 //
 // Whoever has a ReplySink here (a Merge) answers the session once all parts have, on the worker's
 // thread. One thread: the loop's.
@@ -56,9 +56,9 @@ class RoutedService {
     std::vector<std::optional<ProxyService::Connection>> of_;  // By cache.
   };
 
-  // Both outlive the service.
-  RoutedService(const RouteTable* table, RouteMetrics* metrics)
-      : table_(*table), metrics_(*metrics) {}
+  // Table and metrics outlive the service. `route_flag`: whether L is heard.
+  RoutedService(const RouteTable* table, RouteMetrics* metrics, bool route_flag)
+      : table_(*table), metrics_(*metrics), route_flag_(route_flag) {}
   RoutedService(const RoutedService&) = delete;
   RoutedService& operator=(const RoutedService&) = delete;
 
@@ -87,6 +87,8 @@ class RoutedService {
   };
 
   RouteTable::Choice Choose(const Request& req, absl::string_view key) const;
+  // Makes part_ ask what `req` asks, but of no key.
+  void TakeFields(const Request& req);
   ProxyService::Connection& ConnectionTo(Connection& connection, size_t cache);
   void Give(Connection& connection, size_t cache, const Request& req, Reply reply);
   void Refuse(Reply reply);
@@ -99,6 +101,7 @@ class RoutedService {
 
   const RouteTable& table_;
   RouteMetrics& metrics_;
+  const bool route_flag_;
   std::vector<ProxyService*> caches_;
   std::vector<bool> given_;        // By cache: something, in this turn.
   std::vector<size_t> given_list_;

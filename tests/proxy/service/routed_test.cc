@@ -59,7 +59,7 @@ class Routed : public testing::Test {
   RoutedService& router() {
     if (router_ != nullptr) return *router_;
     table_.emplace(listener());
-    router_ = std::make_unique<RoutedService>(&*table_, &route_metrics_);
+    router_ = std::make_unique<RoutedService>(&*table_, &route_metrics_, listener().route_flag);
     std::vector<ProxyService*> services;
     for (const auto& one : backends_) {
       one->service = std::make_unique<ProxyService>(
