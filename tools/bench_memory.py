@@ -4,7 +4,9 @@
     tools/bench_memory.py [--bin build/release/bin] [--memory 16 64 256 1024] [--values 50 200 10240]
 
 Each run is a process of its own that is filled twice over with values of one size under keys of ten
-bytes. Prints what was asked, what is resident (VmRSS of /proc/PID/status), and the items it holds.
+bytes. Prints what was asked, what is resident (VmRSS of /proc/PID/status), what of that are pages of
+files (RssFile: code and libraries, which the kernel takes back when the machine is short of memory, so
+that they vary by a megabyte), and the items it holds.
 """
 import argparse
 import os
@@ -46,7 +48,8 @@ def run(binary, megabytes, size, extra):
                 port = found and int(found.group(1))
             items = fill(port, size, 2 * megabytes << 20)
             status = open(f"/proc/{server.pid}/status").read()
-            return items, int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) / 1024
+            return items, *(int(re.search(name + r":\s+(\d+) kB", status).group(1)) / 1024
+                            for name in ("VmRSS", "RssFile"))
         finally:
             server.send_signal(signal.SIGKILL)
             server.wait()
@@ -60,12 +63,13 @@ def main():
     parser.add_argument("--set", action="append", default=[], help="a knob, as for segcache")
     args = parser.parse_args()
     extra = [word for one in args.set for word in ("--set", one)]
-    print("| MB asked | value bytes | MB resident | of what was asked | items | bytes an item |")
-    print("|---|---|---|---|---|---|")
+    print("| MB asked | value bytes | MB resident | of what was asked | MB of files | items | "
+          "bytes an item |")
+    print("|---|---|---|---|---|---|---|")
     for megabytes in args.memory:
         for size in args.values:
-            items, rss = run(args.bin, megabytes, size, extra)
-            print(f"| {megabytes} | {size} | {rss:.1f} | {100 * rss / megabytes:.1f} % | {items} | "
+            items, rss, files = run(args.bin, megabytes, size, extra)
+            print(f"| {megabytes} | {size} | {rss:.1f} | {100 * rss / megabytes:.1f} % | {files:.1f} | {items} | "
                   f"{rss * (1 << 20) / items:.0f} |", flush=True)
 
 

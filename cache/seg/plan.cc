@@ -13,8 +13,12 @@ namespace seg {
 namespace {
 
 // A thousand segments: enough for every TTL in use to have a tail, and for eviction to choose from.
-// Not smaller than two pages; not larger than what is emptied in a fraction of a millisecond.
+// A quarter of that will do where they would otherwise be so small that items of some kilobytes leave
+// much of them empty. Not smaller than two pages; not larger than what is emptied in a fraction of a
+// millisecond.
 constexpr uint64_t kSegmentsWanted = 1024;
+constexpr uint64_t kSegmentsEnough = 256;
+constexpr uint64_t kSegmentBytesRoomy = 32 << 10;
 constexpr uint64_t kSegmentBytesLeast = 8 << 10;
 constexpr uint64_t kSegmentBytesMost = 256 << 10;
 
@@ -42,7 +46,8 @@ constexpr double kBytesPerSegment = sizeof(Segment) + 24;
 
 uint64_t SegmentBytesFor(const config::Seg& options, uint64_t heap) {
   if (options.segment_size != 0) return options.segment_size / kItemAlign * kItemAlign;
-  return std::clamp(std::bit_floor(std::max(heap / kSegmentsWanted, uint64_t{1})),
+  const uint64_t roomy = std::min(heap / kSegmentsEnough, kSegmentBytesRoomy);
+  return std::clamp(std::bit_floor(std::max({heap / kSegmentsWanted, roomy, uint64_t{1}})),
                     kSegmentBytesLeast, kSegmentBytesMost);
 }
 
@@ -74,7 +79,8 @@ Shares SharesFor(const config::Seg& options, double segment_bytes) {
 
 // The heap that fits.
 absl::StatusOr<uint64_t> HeapFor(const config::Seg& options, const Lodging& lodging) {
-  const auto segment = static_cast<double>(SegmentBytesFor(options, lodging.memory));
+  const auto segment = static_cast<double>(SegmentBytesFor(
+      options, lodging.memory - std::min(lodging.beside, lodging.memory)));
   const Shares shares = SharesFor(options, segment);
   const double room =
       static_cast<double>(lodging.memory) - static_cast<double>(lodging.beside) - shares.fixed;

@@ -43,7 +43,7 @@ struct CacheState {
 
 class RestartFile {
  public:
-  static constexpr uint32_t kVersion = 2;
+  static constexpr uint32_t kVersion = 3;
   static constexpr size_t kHeaderBytes = 4096;
 
   // Opens or creates `path`, locks it, looks what is in it, makes it as large as `plan` needs, maps

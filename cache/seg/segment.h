@@ -52,6 +52,14 @@ inline constexpr int kRanks = 2;
 
 inline constexpr uint32_t kNoSegment = UINT32_MAX;
 
+// A large item does not lie at the very start of its segments. There, its value would follow as many
+// bytes of item as a reply has before it, give or take a few; the kernel, which copies a reply to
+// pages of its own from their start, would then write each byte a little further into a page than
+// where it reads, and processors take such a write for one that the next reads must wait for (AMD
+// EPYC: 1 to 15 bytes ahead, a copy takes up to fourteen times as long). 64 bytes are more than any
+// reply has before the value that the item has not.
+inline constexpr uint32_t kSpanBegin = 64;
+
 struct alignas(64) Segment {
   // This line is written by whoever takes an item out of the index, from any thread. Items and bytes
   // that have left: see Gone().
@@ -81,6 +89,9 @@ struct alignas(64) Segment {
   Rank rank = Rank::kNew;
   bool gathered = false;  // Opened for what was moved out of sparse segments.
   uint32_t span = 1;  // How many adjacent segments this one is made of.
+
+  // Where the first item lies.
+  uint32_t begin() const { return span > 1 ? kSpanBegin : 0; }
 
   // What `gone` grows by when an item of `bytes` leaves.
   static constexpr uint64_t Gone(size_t bytes) { return (uint64_t{1} << 32) | bytes; }

@@ -37,7 +37,7 @@ void SegmentHeap::Drain(uint32_t id, int64_t now_ms, Mercy mercy, uint32_t besid
       listener_ != nullptr && listener_->listens() ? listener_ : nullptr;
   Losses expired, evicted;
   const uint32_t used = s.used_bytes.load(std::memory_order_relaxed);
-  for (Location at{id, 0}; at.offset < used && s.live_items() != 0;) {
+  for (Location at{id, s.begin()}; at.offset < used && s.live_items() != 0;) {
     const Item found = item(at);
     const uint64_t hash = table_->Hash(found.key());
     const Location next{id, at.offset + static_cast<uint32_t>(found.bytes())};
@@ -161,7 +161,7 @@ double SegmentHeap::LeastScore(uint32_t id, int64_t now_ms, Mercy mercy) {
   };
   std::vector<Scored> scored;
   uint64_t live = 0;
-  for (Location at{id, 0}; at.offset < s.used_bytes.load(std::memory_order_relaxed);) {
+  for (Location at{id, s.begin()}; at.offset < s.used_bytes.load(std::memory_order_relaxed);) {
     const Item found = item(at);
     const auto bytes = static_cast<uint32_t>(found.bytes());
     if (IsAlive(found.deadline_ms(), now_ms)) {
@@ -206,7 +206,7 @@ void SegmentHeap::Sweep(uint32_t id, int64_t now_ms) {
   uint64_t expired = 0;
   uint64_t unused = 0;
   const uint32_t used = s.used_bytes.load(std::memory_order_relaxed);
-  for (Location at{id, 0}; at.offset < used;) {
+  for (Location at{id, s.begin()}; at.offset < used;) {
     const Item found = item(at);
     const auto bytes = static_cast<uint32_t>(found.bytes());
     const int64_t deadline_ms = found.deadline_ms();

@@ -110,8 +110,8 @@ bool SegmentHeap::BeginWrite(size_t bytes, Rank rank, int64_t ttl_ms, int64_t de
   DCHECK(bytes <= item_bytes_max() && bytes % kItemAlign == 0);
   const Place place{rank, TtlBucketOf(ttl_ms), deadline_ms, now_ms};
   if (bytes > segment_bytes_) {
-    const auto span = static_cast<uint32_t>((bytes + segment_bytes_ - 1) / segment_bytes_);
-    return BeginLargeWrite(span, place, bytes, at);
+    const size_t span = (kSpanBegin + bytes + segment_bytes_ - 1) / segment_bytes_;
+    return BeginLargeWrite(static_cast<uint32_t>(span), place, bytes, at);
   }
   return Reserve(place, bytes, [&] { return TakeSegment(now_ms); }, at);
 }
@@ -244,9 +244,10 @@ void SegmentHeap::Open(uint32_t id, uint32_t span, const Place& place, uint16_t 
   s.span = span;
   s.sequence.store(next_sequence_++, std::memory_order_relaxed);
   s.opened_ms = place.now_ms;
-  s.used_bytes.store(0, std::memory_order_relaxed);
+  // What lies before the first item was never alive.
+  s.used_bytes.store(s.begin(), std::memory_order_relaxed);
   s.used_items.store(0, std::memory_order_relaxed);
-  s.gone.store(0, std::memory_order_relaxed);
+  s.gone.store(s.begin(), std::memory_order_relaxed);
   s.death_ms.store(place.deadline_ms, std::memory_order_relaxed);
   stale_ms_[id].store(place.deadline_ms, std::memory_order_relaxed);
   Enqueue(id);
@@ -511,11 +512,11 @@ bool SegmentHeap::BeginLargeWrite(uint32_t span, const Place& place, size_t byte
       Open(first, span, place, 0);
       Segment& s = segments_[first];
       s.writers.fetch_add(1, std::memory_order_relaxed);
-      s.used_bytes.store(static_cast<uint32_t>(bytes), std::memory_order_relaxed);
+      s.used_bytes.store(s.begin() + static_cast<uint32_t>(bytes), std::memory_order_relaxed);
       s.used_items.store(1, std::memory_order_relaxed);
       core::MutexLock lock(mu_);
       s.Move(SegmentState::kSealed);
-      *at = {first, 0};
+      *at = {first, s.begin()};
       return true;
     }
   }

@@ -233,7 +233,9 @@ class SegmentHeap {
   absl::Status Resume(const State& state, const SegmentRecord* records);
 
   size_t segment_bytes() const { return segment_bytes_; }
-  size_t item_bytes_max() const { return segment_bytes_ * span_max_; }
+  size_t item_bytes_max() const {
+    return span_max_ > 1 ? segment_bytes_ * span_max_ - kSpanBegin : segment_bytes_;
+  }
   uint32_t freq_max() const { return freq_max_; }
   // What is not items: headers, tails, fingerprints.
   uint64_t overhead_bytes() const;

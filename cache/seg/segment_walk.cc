@@ -19,7 +19,8 @@ void SegmentHeap::VisitSizes(int64_t now_ms, uint32_t stride,
     // hold (pins.h, with the state in place of the index).
     const Hold hold = HoldOn(id);
     const uint32_t end = WrittenBytes(id);
-    for (Location at{id, 0}; at.offset < end;) {
+    if (end == 0) continue;
+    for (Location at{id, segments_[id].begin()}; at.offset < end;) {
       const Item one = item(at);
       const size_t bytes = one.bytes();
       if (IsAlive(one.deadline_ms(), now_ms) && FreqAt(at, table_->Hash(one.key())).has_value()) {

@@ -47,6 +47,28 @@ TEST_F(LimitsTest, SegmentIsFullToTheLastByte) {
   }
 }
 
+// kSpanBegin says why.
+TEST_F(LimitsTest, ALargeValueLiesFurtherIntoItsPageThanIntoAReply) {
+  Open(64 << 20, 0, kS3Fifo);
+  const size_t segment_bytes = cache_->GetStats().heap_bytes / cache_->GetStats().segments;
+  ASSERT_LT(segment_bytes, size_t{1} << 20);
+  for (const uint32_t flags : {0u, 0xffffffffu}) {
+    for (const size_t key_bytes : {size_t{1}, kKeyBytesMax}) {
+      for (size_t value_bytes = segment_bytes; value_bytes <= 1 << 20; value_bytes += 99'991) {
+        const std::string key(key_bytes, 'k');
+        ASSERT_EQ(cache_->Set(key, std::string(value_bytes, 'v'), flags, kNever),
+                  StoreResult::kStored);
+        const ItemRef found = cache_->Get(key);
+        ASSERT_TRUE(found.found());
+        const std::string before =
+            absl::StrCat("VALUE ", key, " ", flags, " ", value_bytes, " ", ~uint64_t{0}, "\r\n");
+        constexpr uintptr_t kPage = 4096;
+        EXPECT_GE(reinterpret_cast<uintptr_t>(found.value().data()) % kPage, before.size());
+      }
+    }
+  }
+}
+
 // The largest item of all, with flags and, when it is touched, a carried token.
 TEST_F(LimitsTest, LargestItemsOfTheLargestSegments) {
   Open(3 * kSegmentBytesMax, kSegmentBytesMax, kS3Fifo);

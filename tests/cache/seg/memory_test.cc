@@ -49,6 +49,21 @@ TEST_F(MemoryTest, IsDividedUpToTheLastPercents) {
   }
 }
 
+// Several of them go into a segment, also where a thousandth of the heap would hold only one.
+TEST_F(MemoryTest, ItemsOfSomeKilobytesFillASmallHeap) {
+  for (const uint64_t megabytes : {10, 16, 32}) {
+    for (const size_t value_bytes : {3000, 5000, 10'240}) {
+      Open(megabytes << 20);
+      const std::string value(value_bytes, 'v');
+      for (size_t i = 0; i < 2 * (megabytes << 20) / value_bytes; ++i) {
+        ASSERT_EQ(cache_->Set(absl::StrCat(i), value, 0, kNever), StoreResult::kStored);
+      }
+      const Cache::Stats stats = cache_->GetStats();
+      EXPECT_GT(stats.item_bytes * 100, stats.heap_bytes * 85) << megabytes << " " << value_bytes;
+    }
+  }
+}
+
 TEST_F(MemoryTest, TooLittleIsAnErrorThatSaysWhatIsEnough) {
   const absl::Status status = TryOpen(5 << 20, 5 << 20);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);

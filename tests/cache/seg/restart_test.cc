@@ -578,7 +578,7 @@ TEST_F(DamageTest, AnotherVersionAndAnotherLayoutAreRefused) {
   std::string other = whole_;
   ++other[8];
   ExpectAllOrNothing(other, true);
-  EXPECT_NE(cache_->arrival().refusal.find("of version 3, and this is 2"), std::string::npos);
+  EXPECT_NE(cache_->arrival().refusal.find("of version 4, and this is 3"), std::string::npos);
   for (const auto& change : {std::pair{&config::Seg::heap_size, uint64_t{512} << 10},
                              std::pair{&config::Seg::segment_size, uint64_t{4} << 10}}) {
     const config::Seg before = options_;
