@@ -184,6 +184,26 @@ def test_keys_without_a_route_may_be_refused():
             assert total(proxy, "proxy_get_total", 'cache="main"') == 0
 
 
+@shows(PROXY, "cache[].route_flag")
+def test_a_meta_command_may_name_its_cache():
+    for own, heard in (("", True), ("route_flag = false", False)):
+        with local() as server, three(port_of(server), main=own) as proxy:
+            client = Client(port_of_cache(proxy, "main"))
+            users, sess = (Client(port_of_cache(proxy, name)) for name in ("users", "sess"))
+            client.say(b"ms s:k 5 Lusers\r\nnamed\r\n")
+            assert client.hear_line() == b"HD"
+            assert (users.get(b"s:k") is not None) == heard
+            assert (sess.get(b"k") is None) == heard
+            assert client.ask(b"mg s:k k Lusers Oab") == b"HD ks:k Oab"
+            assert client.ask(b"mg s:k k Lnobody") == (b"EN" if heard else b"HD ks:k")
+            # By prefix, stripped, with all that the command asks.
+            assert client.ask(b"mg s:new k t N30") == b"HD ks:new t30 W"
+            assert client.ask(b"me s:new").startswith(b"ME s:new ")
+            assert sess.get(b"new") == (0, b"")
+            client.say(b"md s:new q\r\nmn\r\n")
+            assert client.hear_line() == b"MN" and sess.get(b"new") is None
+
+
 def test_commands_on_a_key_keep_their_order_through_routes():
     """Pipelines of sets and gets of few keys over three caches, with slow and quick answers."""
     with Backend("local.fault_delay=0ms", "local.fault_delay_jitter=5ms",

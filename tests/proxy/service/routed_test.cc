@@ -87,7 +87,7 @@ class Routed : public testing::Test {
       bytes.push_back(std::make_unique<std::string>(view));
       return *bytes.back();
     };
-    Request moved = req;
+    Request moved = CopyOf(req);
     for (absl::string_view& key : moved.keys) key = own(key);
     moved.value = own(moved.value);
     moved.argument = own(moved.argument);
@@ -329,6 +329,43 @@ TEST_F(Routed, KeysWithoutARouteMayBeRefused) {
   EXPECT_EQ(route_metrics_.refused.Value(), 3u);
   EXPECT_THAT(client(kOwn).calls, IsEmpty());
   EXPECT_THAT(client(kSess).calls, IsEmpty());
+}
+
+TEST_F(Routed, AMetaCommandMayNameItsCache) {
+  Put(kUsers, "s:k", "named");
+  Put(kSess, "k", "by prefix");
+  Request get = GetOf({"s:k"});
+  get.dialect = proto::memcache::Dialect::kMeta;
+  const auto asked = [&](absl::string_view name) {
+    get.route = name;
+    return Ask(get);
+  };
+  EXPECT_THAT(asked("users"), testing::HasSubstr("named"));
+  EXPECT_THAT(asked("sess"), testing::Not(testing::HasSubstr("by prefix")));  // The key is whole.
+  for (const absl::string_view hint : {"", "nobody"}) {
+    EXPECT_THAT(asked(hint), testing::HasSubstr("by prefix")) << hint;
+  }
+}
+
+TEST_F(Routed, ANameIsNotHeardUnlessItMay) {
+  listener().route_flag = false;
+  Put(kUsers, "s:k", "named");
+  Put(kSess, "k", "by prefix");
+  Request get = GetOf({"s:k"});
+  get.dialect = proto::memcache::Dialect::kMeta;
+  get.route = "users";
+  EXPECT_THAT(Ask(get), testing::HasSubstr("by prefix"));
+}
+
+// What a meta command asks beside the key reaches a cache that is told the rest of the key.
+TEST_F(Routed, AStrippedMetaCommandAsksTheSame) {
+  Request get = GetOf({"s:k"});
+  get.dialect = proto::memcache::Dialect::kMeta;
+  get.vivify_exptime = 30;
+  (void)Ask(get);
+  EXPECT_THAT(KeysOf(kSess), ElementsAre("k"));  // Made, since there was none.
+  (void)Ask(GetOf({"s:none"}));
+  EXPECT_THAT(KeysOf(kSess), ElementsAre("k"));  // And the next command does not ask for it.
 }
 
 TEST_F(Routed, FlushAllIsOfEveryCacheThatAllowsIt) {
