@@ -359,9 +359,8 @@ TEST_F(Routed, ANameIsNotHeardUnlessItMay) {
 
 // What a meta command asks beside the key reaches a cache that is told the rest of the key.
 TEST_F(Routed, AStrippedMetaCommandAsksTheSame) {
-  Request get = GetOf({"s:k"});
+  Request get = VivifyOf("s:k");
   get.dialect = proto::memcache::Dialect::kMeta;
-  get.vivify_exptime = 30;
   (void)Ask(get);
   EXPECT_THAT(KeysOf(kSess), ElementsAre("k"));  // Made, since there was none.
   (void)Ask(GetOf({"s:none"}));
