@@ -132,7 +132,7 @@ class Stream:
             elif fields[0] in CODES:
                 size = int(fields[1]) if fields[0] == b"VA" else None
                 line, shown = normal(line, lambda t: self.seen.setdefault(t, len(self.seen)),
-                                     self.whole)
+                                     Commands.KEYS + Commands.ODD_KEYS, self.whole)
                 if shown is not None:
                     self.latest[shown[0]] = shown[1]
                 if size is not None:

@@ -25,14 +25,19 @@ DEFAULT_TTL = 4_294_967  # Of the proxy that is compared: what lives for ever th
 CODES = (b"HD", b"VA", b"EN", b"NS", b"EX", b"NF", b"ME")
 
 
-def normal(line, order_of, whole=True):
-    """A reply's line without what each server has of its own; `order_of` names tokens. Also (key, token)
-    if both are told."""
+def base64_of(key):
+    """As keys are spelled in base64: cut, so that they are not too long."""
+    return base64.b64encode(key[:180])
+
+
+def normal(line, order_of, keys, whole=True):
+    """A reply's line without what each server has of its own; `order_of` names tokens, `keys` are those
+    that are asked for. Also (key, token) if both are told."""
     words = line.split(b" ")
     key = token = None
     for i, word in enumerate(words):
         spelled = word[1:] if word[:1] == b"k" and words[i + 1:i + 2] == [b"b"] else None
-        if words[0] == b"ME" and i == 1 and word.endswith(b"="):
+        if words[0] == b"ME" and i == 1 and word in map(base64_of, keys):
             spelled = word
         if spelled is not None:
             words[i] = word[:len(word) - len(spelled)] + base64.b64decode(spelled)
@@ -78,7 +83,7 @@ class MetaCommands:
         key = self.commands.key()
         if self.chance(0.1):
             flags.append(b"b")
-            return base64.b64encode(key[:180]) if self.chance(0.95) else key
+            return base64_of(key) if self.chance(0.95) else key
         return key
 
     def life(self):
