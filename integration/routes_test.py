@@ -189,15 +189,17 @@ def test_a_meta_command_may_name_its_cache():
     for own, heard in (("", True), ("route_flag = false", False)):
         with local() as server, three(port_of(server), main=own) as proxy:
             client = Client(port_of_cache(proxy, "main"))
-            users, sess = (Client(port_of_cache(proxy, name)) for name in ("users", "sess"))
+            sess = Client(port_of_cache(proxy, "sess"))
             client.say(b"ms s:k 5 Lusers\r\nnamed\r\n")
             assert client.hear_line() == b"HD"
-            assert (users.get(b"s:k") is not None) == heard
-            assert (sess.get(b"k") is None) == heard
+            assert total(proxy, "proxy_store_total", 'cache="users"') == heard
+            assert sess.get(b"k") == (None if heard else (0, b"named"))
             assert client.ask(b"mg s:k k Lusers Oab") == b"HD ks:k Oab"
-            assert client.ask(b"mg s:k k Lnobody") == (b"EN" if heard else b"HD ks:k")
+            found = client.ask(b"mg s:k k Lnobody")
+            assert found == (b"EN ks:k" if heard else b"HD ks:k"), found
             # By prefix, stripped, with all that the command asks.
-            assert client.ask(b"mg s:new k t N30") == b"HD ks:new t30 W"
+            made = client.ask(b"mg s:new k N30 t")
+            assert made == b"HD ks:new t30 W", made
             assert client.ask(b"me s:new").startswith(b"ME s:new ")
             assert sess.get(b"new") == (0, b"")
             client.say(b"md s:new q\r\nmn\r\n")
