@@ -390,6 +390,51 @@ def test_what_one_dialect_writes_the_other_reads():
     each(check)
 
 
+def test_what_meta_commands_write_everybody_reads():
+    def check(port, name):
+        text, c, meta = Client(port), b.Connection(port), Client(port)
+
+        def got(line):
+            meta.say(line + b"\r\n")
+            header = meta.hear_line()
+            if not header.startswith(b"VA "):
+                return header, None
+            value = meta.hear_bytes(int(header.split()[1]) + 2)[:-2]
+            return header.split(b" ", 2)[2], value
+
+        value = bytes(range(256)) * 20
+        meta.say(b"ms m %d F4294967295 T100 c\r\n%s\r\n" % (len(value), value))
+        token = int(meta.hear_line().removeprefix(b"HD c"))
+        assert text.get(b"m") == (2**32 - 1, value)
+        packet = c.ask(b.GET, b"m")
+        assert (packet.extras, packet.value, packet.cas) == (b"\xff" * 4, value, token)
+        # And what they wrote, it reads.
+        assert text.set(b"t", b"text", flags=7, exptime=100) == b"STORED"
+        cas = c.ask(b.SET, b"p", b"packet", b.flags_and_expiry(9, 100)).cas
+        assert got(b"mg t f v") == (b"f7", b"text")
+        assert got(b"mg p f c v") == (b"f9 c%d" % cas, b"packet")
+        # A token of either is good in each.
+        meta.say(b"ms p 2 C%d c\r\nm1\r\n" % cas)
+        cas = int(meta.hear_line().removeprefix(b"HD c"))
+        text.say(b"cas p 3 0 2 %d\r\nt1\r\n" % cas)
+        assert text.hear_line() == b"STORED"
+        assert c.ask(b.SET, b"p", b"x", b.flags_and_expiry(), cas=cas).status == b.EXISTS
+        # An item with more to it than its bytes is the same item to all: made for a winner, stale.
+        assert got(b"mg n f v N100 s")[0] == b"f0 s0 W"
+        assert text.get(b"n") == (0, b"") and c.ask(b.GET, b"n").value == b""
+        assert text.set(b"n", b"5", flags=3) == b"STORED"
+        assert meta.ask(b"md n I T100") == b"HD"
+        assert text.get(b"n") == (3, b"5")
+        packet = c.ask(b.GET, b"n")
+        assert (packet.extras, packet.value) == (b"\0\0\0\3", b"5")
+        text.say(b"gets n\r\n")
+        assert int(text.hear_until(b"END\r\n").split()[4]) == packet.cas
+        assert got(b"mg n c f v") == (b"c%d f3 X W" % packet.cas, b"5")
+        assert text.ask(b"incr n 1") == b"6" and got(b"mg n v f")[1] == b"6"
+        assert c.ask(b.DELETE, b"n").status == b.OK and meta.ask(b"mg n v") == b"EN"
+    each(check)
+
+
 def test_a_flush_may_wait():
     def check(port, _):
         c = b.Connection(port)

@@ -114,6 +114,15 @@ class Client:
         line, self.heard = self.heard.split(b"\r\n", 1)
         return line
 
+    def hear_bytes(self, size):
+        while len(self.heard) < size:
+            more = self.socket.recv(1 << 20)
+            if not more:
+                raise EOFError(self.heard[-100:])
+            self.heard += more
+        data, self.heard = self.heard[:size], self.heard[size:]
+        return data
+
     def hear_until(self, end):
         while end not in self.heard:
             more = self.socket.recv(1 << 20)
