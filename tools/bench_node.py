@@ -51,8 +51,9 @@ def main():
     parser.add_argument("--operations", type=int, default=30_000)
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 32, 128])
     args = parser.parse_args()
-    if not os.path.isdir(os.path.join(SDK, "node_modules")):
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=SDK, check=True)
+    for folder in (SDK, os.path.join(SDK, "..", "matrix")):  # The SDK's, and memcached's clients.
+        if not os.path.isdir(os.path.join(folder, "node_modules")):
+            subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True)
     local_port, proxy_port, proxy = launch(args)
     print(f"{'':34}{'ops/s':>9}{'p50 us':>9}{'p99 us':>9}{'app us/op':>11}{'proxy us/op':>13}")
     for in_flight in args.in_flight:

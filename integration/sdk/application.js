@@ -10,7 +10,7 @@ const inFlight = Number(inFlightText);
 const operations = Number(operationsText);
 
 async function throughMemcached() {
-  const Memcached = require('memcached');
+  const Memcached = require('../matrix/node_modules/memcached');
   const client = new Memcached(target, {
     timeout: 10000, retries: 0,
     poolSize: Math.max(10, inFlight),  // It has one command in flight on each.

@@ -108,14 +108,22 @@ bool CircuitBreaker::Admit(int64_t now_ms) {
       case State::kHalfOpen: return TakeProbe(control, now_ms);
       case State::kOpen: break;
     }
-    const uint64_t tries = TriesOf(control);
-    if (now_ms - SinceOf(control) < OpenMs(tries)) return false;
-    const uint64_t next = Control(State::kHalfOpen, tries, now_ms);
-    if (!control_.compare_exchange_strong(control, next, std::memory_order_acq_rel)) continue;
-    metrics_->breaker_to_half_open.Add();
-    if (log_ != nullptr) {
-      log_->Info("cache %s: circuit half open: %d calls are tried", name_, probes_);
-    }
+    if (now_ms - SinceOf(control) < OpenMs(TriesOf(control))) return false;
+    HalfOpen(control, now_ms);
+  }
+}
+
+void CircuitBreaker::TryNow(int64_t now_ms) {
+  const uint64_t control = control_.load(std::memory_order_acquire);
+  if (StateOf(control) == State::kOpen) HalfOpen(control, now_ms);
+}
+
+void CircuitBreaker::HalfOpen(uint64_t control, int64_t now_ms) {
+  const uint64_t next = Control(State::kHalfOpen, TriesOf(control), now_ms);
+  if (!control_.compare_exchange_strong(control, next, std::memory_order_acq_rel)) return;
+  metrics_->breaker_to_half_open.Add();
+  if (log_ != nullptr) {
+    log_->Info("cache %s: circuit half open: %d calls are tried", name_, probes_);
   }
 }
 

@@ -41,7 +41,7 @@ class CircuitBreaker {
   enum class State : uint8_t { kClosed, kHalfOpen, kOpen };
   static constexpr std::array<absl::string_view, 3> kStateNames = {"closed", "half_open", "open"};
 
-  // Past this the time to the next try does not double: as the client's own reconnecting.
+  // Past this the time to the next try does not double.
   static constexpr int64_t kOpenMsMax = 5000;
 
   // `metrics` outlives the breaker; `log` too, or is null. `name` is the cache's, for the log.
@@ -55,6 +55,8 @@ class CircuitBreaker {
   // Whether a call may be made now: always, or as a probe. A probe must be made: its end is waited
   // for. Any thread.
   bool Admit(int64_t now_ms);
+  // The service could not be reached and can be again: what is open has waited enough. Any thread.
+  void TryNow(int64_t now_ms);
   // A call of `worker` that was made has ended. That worker's thread.
   void Record(int worker, const momento::Error& error, int64_t started_ms, int64_t now_ms) {
     if (!enabled_) return;
@@ -111,6 +113,8 @@ class CircuitBreaker {
   void RecordProbe(uint64_t control, bool failed, momento::Code code, int64_t started_ms,
                    int64_t now_ms);
   bool TakeProbe(uint64_t control, int64_t now_ms);
+  // Unless somebody else has changed the state.
+  void HalfOpen(uint64_t control, int64_t now_ms);
   void Open(uint64_t control, momento::Code code, uint64_t calls, uint64_t failures,
             int64_t now_ms);
 

@@ -320,13 +320,21 @@ GuardedClient::Decision GuardedClient::Refuse(Refusal why, core::Counter* counte
   return {.verdict = Verdict::kRefuse, .why = why};
 }
 
+// Whether a call may be made while the circuit is not closed.
+bool GuardedClient::MayProbe() {
+  const int64_t now_ms = loop_->now_ms();
+  const bool was_reachable = std::exchange(reachable_, inner_->ready_connections() > 0);
+  if (reachable_ && !was_reachable) breaker_->TryNow(now_ms);
+  return breaker_->Admit(now_ms);
+}
+
 GuardedClient::Decision GuardedClient::Judge(Kind kind, const Weight& weight) {
   OverloadMetrics& metrics = guard_->metrics_;
   const int64_t now_ns = loop_->now_ns();
   const int64_t deadline_ns = deadlines_ns_[static_cast<size_t>(kind)];
   const Decision go;
   if (!breaker_->closed()) {
-    if (!breaker_->Admit(loop_->now_ms())) {
+    if (!MayProbe()) {
       return Refuse(Refusal::kCircuitOpen, &metrics.breaker_refused);
     }
     if (limited_) guard_->limit_.Take(weight, now_ns);

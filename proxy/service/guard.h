@@ -165,6 +165,7 @@ class GuardedClient final : public momento::Client,
   bool AdmitExtra(const momento::ExtraCall& call) override;
   void OnCallEnded(const momento::Error& error, int64_t elapsed_ns, int64_t waited_ms) override;
   void OnTimer() override;
+  bool MayProbe();
   // Starts what may start and hands over what was refused.
   void Settle();
   void StartWaiting();
@@ -181,6 +182,7 @@ class GuardedClient final : public momento::Client,
   bool limited_;
   core::EventLoop* const loop_;
 
+  bool reachable_ = true;  // When last a call was asked for while the circuit was not closed.
   uint32_t calls_ = 0;
   // share_.calls; 0 while every call must be looked at: some wait, or there is a rate limit.
   uint32_t pass_below_;

@@ -155,6 +155,22 @@ TEST_F(Breaker, AFailedProbeOpensItAgainForTwiceAsLongToALimit) {
   EXPECT_TRUE(breaker().Admit(now_ms_));
 }
 
+TEST_F(Breaker, TriesAtOnceWhatCanBeReachedAgain) {
+  breaker().TryNow(now_ms_);
+  EXPECT_TRUE(breaker().closed());  // It has not been open.
+  OpenIt();
+  EXPECT_FALSE(breaker().Admit(now_ms_));
+  breaker().TryNow(now_ms_);
+  EXPECT_EQ(breaker().state(), State::kHalfOpen);
+  EXPECT_TRUE(Call(Code::kUnavailable));
+  EXPECT_EQ(breaker().state(), State::kOpen);
+  now_ms_ += 1999;  // That it was told to does not make the next time shorter.
+  EXPECT_FALSE(breaker().Admit(now_ms_));
+  now_ms_ += 1;
+  Calls(3, Code::kOk);
+  EXPECT_TRUE(breaker().closed());
+}
+
 TEST_F(Breaker, BeginsWithAnEmptyWindowAfterClosing) {
   OpenIt();
   now_ms_ += 1000;

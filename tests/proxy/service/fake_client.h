@@ -229,7 +229,8 @@ class FakeClient final : public Client {
     Make("Ping", "", [this, done = std::move(done)]() mutable { Tell(std::move(done), DoneResult()); });
   }
   void Flush() override {}
-  int ready_connections() const override { return 1; }
+  int ready_connections() const override { return ready; }
+  int ready = 1;
 
  private:
   void Make(absl::string_view name, absl::string_view what, absl::AnyInvocable<void()> run) {

@@ -303,6 +303,17 @@ TEST_F(BreakerGuard, AnOpenCircuitAnswersEverythingWithoutACall) {
   EXPECT_EQ(Ask(FlushOf()), "OK");  // The control plane is another place.
 }
 
+TEST_F(BreakerGuard, AServiceThatCanBeReachedAgainIsTriedAtOnce) {
+  OpenIt();
+  EXPECT_EQ(Ask(GetOf({"a"})), "SERVER_ERROR backend unavailable, circuit open");
+  client_.ready = 0;
+  EXPECT_EQ(Ask(GetOf({"a"})), "SERVER_ERROR backend unavailable, circuit open");
+  client_.ready = 1;
+  EXPECT_EQ(Ask(GetOf({"a"})), "END");
+  EXPECT_EQ(Ask(GetOf({"b"})), "END");
+  EXPECT_TRUE(guard().breaker().closed());
+}
+
 TEST_F(BreakerGuard, ProbesCloseItAndNobodyElseIsAsked) {
   OpenIt();
   Wait(1000);
