@@ -128,6 +128,9 @@ void CircuitBreaker::HalfOpen(uint64_t control, int64_t now_ms) {
 }
 
 bool CircuitBreaker::TakeProbe(uint64_t control, int64_t now_ms) {
+  // A worker whose turn began before: its call would count as one of an earlier state, and the probe
+  // be waited for for ever.
+  if (now_ms < SinceOf(control)) return false;
   const uint64_t period = static_cast<uint64_t>(SinceOf(control)) << 32;
   uint64_t probing = probing_.load(std::memory_order_relaxed);
   uint64_t next;

@@ -172,6 +172,17 @@ TEST_F(Breaker, TriesAtOnceWhatCanBeReachedAgain) {
   EXPECT_TRUE(breaker().closed());
 }
 
+TEST_F(Breaker, AWorkerThatIsBehindTakesNoProbe) {
+  OpenIt();
+  const int64_t behind_ms = now_ms_ + 999;
+  now_ms_ += 1000;
+  ASSERT_TRUE(breaker().Admit(now_ms_));  // Half open since now.
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(breaker().Admit(behind_ms));
+  breaker().Record(0, Error{}, now_ms_, now_ms_);
+  Calls(2, Code::kOk);
+  EXPECT_TRUE(breaker().closed());
+}
+
 TEST_F(Breaker, BeginsWithAnEmptyWindowAfterClosing) {
   OpenIt();
   now_ms_ += 1000;
