@@ -98,8 +98,8 @@ def wait_port(port, seconds=START_SECONDS):
 class Client:
     """Raw bytes to a memcache port."""
 
-    def __init__(self, port, timeout=10):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port, timeout=10, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout)
         self.heard = b""
 
     def say(self, data):

@@ -76,6 +76,13 @@ def threads_of(running):
     return sorted(open(f"{folder}/{task}/comm").read().strip() for task in os.listdir(folder))
 
 
+def wait_workers(running, count):
+    """Until the threads of `count` workers, which name themselves, are there."""
+    names = ["worker_%d" % i for i in range(count)]
+    eventually(lambda: [t for t in threads_of(running) if t.startswith("worker_")] == names,
+               what=f"{count} workers")
+
+
 def page(running, path):
     """(status, body) of a page of the HTTP admin port."""
     port = int(running.wait_log(r"admin: HTTP on \S+:(\d+)").group(1))

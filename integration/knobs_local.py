@@ -207,7 +207,8 @@ def test_heap_size_and_eviction():
             assert stored == 500 and 50 < kept < 260, (where, stored, kept)
         with engine(where, *SMALL, "seg.heap_size=256KB", "seg.eviction=none") as (front, _):
             stored, kept = fill(client_of(front), 500)
-            assert 50 < stored < 260 and kept == stored, (where, stored, kept)
+            # What the proxy gave up waiting for may be there all the same.
+            assert 50 < stored <= kept < 260, (where, stored, kept)
         with engine(where, *SMALL, "seg.heap_size=4MB") as (front, _):
             assert fill(client_of(front), 500) == (500, 500), where
 

@@ -12,7 +12,7 @@ import time
 
 from harness import BIN, Client, eventually, free_port, product, wait_port
 from knobs import (ALL, FRONTS, MEMCACHES, client_of, metrics, page, pause, port_of, ready, sets, shows,
-                   started, threads_of, total)
+                   started, total, wait_workers)
 
 LISTEN = {"momento_proxy": "cache[0]", "segcache": "listen", "pingserver": "listen",
           "momento_local": "local"}
@@ -29,10 +29,7 @@ def test_workers_are_threads():
         for count in (1, 3):
             with started(name, f"server.workers={count}") as running:
                 ready(running)
-                wanted = [f"worker_{i}" for i in range(count)]
-                # A thread takes its name when it first runs.
-                eventually(lambda: [t for t in threads_of(running) if t.startswith("worker_")]
-                           == wanted, what=f"{wanted} of {name}")
+                wait_workers(running, count)
 
 
 @shows(FRONTS, "server.connections_max")

@@ -444,11 +444,8 @@ def test_letters_of_a_memcached_unit():
             uid = re.search(r"Uid:\s+(\d+)", open(f"/proc/{running.process.pid}/status").read())[1]
             assert os.geteuid() != 0 or uid == "65534"
             for host in ("127.0.0.1", "127.0.0.2"):
-                with socket.create_connection((host, port), 5) as one:
-                    one.sendall(b"stats settings\r\n")
-                    told = one.recv(65536)
-                    assert b"STAT maxbytes 67108864\r\n" in told
-                    assert b"STAT inter 127.0.0.1,127.0.0.2\r\n" in told
+                told = stats(Client(port, host=host), b" settings")
+                assert told["maxbytes"] == "67108864" and told["inter"] == "127.0.0.1,127.0.0.2"
             assert running.stop() == 0
         assert not os.path.exists(path)
     with product("segcache", "-p", "0", "-M", "-F", "-I", "512k", "-f", "1.25", "-o", "modern",

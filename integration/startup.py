@@ -10,7 +10,7 @@ import time
 
 from harness import Client, ROOT, eventually, free_port, product
 from knobs import (ALL, FRONTS, client_of, complaint, config_file, local, metrics, page, port_of,
-                   proxy_to, run, sets, started, threads_of)
+                   proxy_to, run, sets, started, wait_workers)
 from knobs_cache import V2_KEY
 
 QUIET = ("--set", "admin.port=0", "--set", "admin.http_port=0")
@@ -181,13 +181,12 @@ def test_memcacheds_letters():
         with product(name, *first, "-p", str(port), "-l", "127.0.0.2", "-t", "3", "-c", "17", "-v",
                      "-U", "0", *memory) as running:
             assert port_of(running) == port
-            workers = [t for t in threads_of(running) if t.startswith("worker_")]
-            assert len(workers) == 3
+            wait_workers(running, 3)
             socket.create_connection(("127.0.0.2", port), 5).close()
             if name != "pingserver":
-                with socket.create_connection(("127.0.0.2", port), 5) as s:
-                    s.sendall(b"stats settings\r\n")
-                    told = s.recv(65536)
+                client = Client(port, host="127.0.0.2")
+                client.say(b"stats settings\r\n")
+                told = client.hear_until(b"END\r\n")
                 assert b"STAT maxconns 17\r\n" in told and b"STAT num_threads 3\r\n" in told, told
                 assert not memory or b"STAT maxbytes 33554432\r\n" in told, told
     code, printed, _ = run("momento_local", "-m", "32", "-p", "5", "-l", "::1", "--print-config")
@@ -248,7 +247,7 @@ def test_predecessor_file_of_the_repository():
             product("momento_proxy", path, "-v", *sets((
                 f"momento.endpoint_override=127.0.0.1:{port_of(backend)}",))) as proxy:
         proxy.wait_log(f"memcache on 127.0.0.1:{second} for cache pages")
-        assert [t for t in threads_of(proxy) if t.startswith("worker_")] == ["worker_0", "worker_1"]
+        wait_workers(proxy, 2)
         sessions, pages = Client(first), Client(second)
         assert sessions.set(b"k", b"v", flags=7) == b"STORED"
         assert pages.set(b"k", b"v", flags=7) == b"STORED"
