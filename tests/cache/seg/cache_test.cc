@@ -456,5 +456,22 @@ TEST(CacheCreateTest, RefusesSizesThatDoNotFit) {
             absl::StatusCode::kInvalidArgument);
 }
 
+// A touch may make an item die long before its segment. The dead are looked for before what lives goes.
+TEST_F(CacheTest, WhatWasTouchedToAnEarlierEndGoesBeforeWhatLives) {
+  Open(64 * 4096, 4096);
+  const std::string value(400, 'v');
+  for (int i = 0; i < 200; ++i) Set(absl::StrCat("lives", i), value);  // Older, so evicted first.
+  for (int i = 0; i < 300; ++i) {
+    Set(absl::StrCat("dies", i), value, 1'000'000);
+    Touch(absl::StrCat("dies", i), 10'000);
+  }
+  clock_.AdvanceMs(10'000);
+  for (int i = 0; i < 300; ++i) Set(absl::StrCat("new", i), value);
+  const Cache::Stats stats = cache_->GetStats();
+  EXPECT_EQ(stats.evicted_items, 0u);
+  EXPECT_GT(stats.expired_items, 200u);
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(Get(absl::StrCat("lives", i)), value) << i;
+}
+
 }  // namespace
 }  // namespace seg
