@@ -451,6 +451,8 @@ TEST_F(MemcacheServiceTest, OutOfMemoryRemovesTheOldItemOfASetOnly) {
   EXPECT_EQ(Set("k0", kilo), Status::kOutOfMemory);
   EXPECT_EQ(Value("k0"), "(none)");
   EXPECT_EQ(Store(StoreMode::kAdd, "new", kilo), Status::kOutOfMemory);
+  EXPECT_EQ(Stats()["store_no_memory"], "3");
+  EXPECT_EQ(Stats("items")["items:1:outofmemory"], "3");
 }
 
 TEST_F(MemcacheServiceTest, FlushAllForgetsWhatWasBefore) {
@@ -461,6 +463,7 @@ TEST_F(MemcacheServiceTest, FlushAllForgetsWhatWasBefore) {
   EXPECT_EQ(Value("a"), "2");
   EXPECT_EQ(FlushAll(-5), Status::kOk);
   EXPECT_EQ(Value("a"), "(none)");
+  EXPECT_EQ(Stats()["cmd_flush"], "2");
 }
 
 TEST_F(MemcacheServiceTest, DelayedFlushTakesEffectAtItsTime) {
