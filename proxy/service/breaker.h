@@ -5,10 +5,10 @@
 //   closed --share of failures--> open --its time is over--> half open --all probes answered--> closed
 //                                  ^____________a probe fails____________/
 //
-// A failure is an answer that says the service cannot do its work now: UNAVAILABLE,
-// DEADLINE_EXCEEDED, INTERNAL, UNKNOWN, CANCELLED, ABORTED, DATA_LOSS. Everything else is an answer of a
-// service that works: a limit that was reached (asking again is for the limit to decide), a missing
-// cache, a rejected key (which the clients shall be told, and which mends with the next key, at once).
+// A failure is an answer that says the service cannot do its work now (momento::IsVerdict() lists
+// them). Everything else is an answer of a service that works: a limit that was reached (asking again
+// is for the limit to decide), a missing cache, a rejected key (which the clients shall be told, and
+// which mends with the next key, at once).
 //
 // Shared by the workers of a cache. What every call does touches the worker's own line alone and
 // reads one word that changes with the state:
@@ -43,6 +43,9 @@ class CircuitBreaker {
 
   // Past this the time to the next try does not double.
   static constexpr int64_t kOpenMsMax = 5000;
+  // Longer than any deadline (config/momento.h): probes that did not end by then have been forgotten,
+  // and others are let through.
+  static constexpr int64_t kProbeMsMax = 11 * 60'000;
 
   // `metrics` outlives the breaker; `log` too, or is null. `name` is the cache's, for the log.
   CircuitBreaker(const config::Overload& options, std::string name, int workers,
@@ -98,7 +101,10 @@ class CircuitBreaker {
     int index = 0;
   };
 
-  static bool Failure(const momento::Error& error);
+  // Not what the proxy refused itself: it says nothing of the service.
+  static bool Failure(const momento::Error& error) {
+    return error.refusal == momento::Refusal::kNone && !momento::IsVerdict(error.code);
+  }
   static State StateOf(uint64_t control) { return static_cast<State>(control & 0xff); }
   static uint64_t TriesOf(uint64_t control) { return control >> 8 & 0xff; }
   static int64_t SinceOf(uint64_t control) { return static_cast<int64_t>(control >> 16); }
