@@ -58,6 +58,7 @@ def count(opcode, key, delta, initial=0, expiry=b.NEVER_CREATE, **more):
 
 
 NOOP, DONE = packet(b.NOOP, opaque=b"done"), reply(b.NOOP, opaque=b"done")
+MOST = (1 << 20) - 59  # Bytes of key and value.
 WHEN_GONE = 2592001  # More than 30 days is a time since 1970: long past.
 
 
@@ -176,6 +177,17 @@ CONVERSATIONS = {
         (packet(b.APPEND, b"big", b"v" * 1_100_000), [error(b.APPEND, b.TOO_LARGE)]),
         (store(b.SET, b"big", b"v" * 900_000), [reply(b.SET, cas=TOKEN)]),
         (packet(b.GET, b"big"), [hit(b.GET, b"v" * 900_000)])],
+    # 59 bytes beside key and value, 4 more for flags.
+    "the largest value, and one that is a byte longer": [
+        (store(b.SET, b"most", b"v" * (MOST - 4)), [reply(b.SET, cas=TOKEN)]),
+        (packet(b.APPEND, b"most", b"w"), [error(b.APPEND, b.NOT_STORED)]),
+        (packet(b.GET, b"most"), [hit(b.GET, b"v" * (MOST - 4))]),
+        (store(b.SET, b"most", b"v" * (MOST - 3)), [error(b.SET, b.TOO_LARGE)]),
+        (packet(b.GET, b"most"), [error(b.GET, b.NOT_FOUND)]),
+        (store(b.ADD, b"most", b"v" * (MOST - 3)), [error(b.ADD, b.TOO_LARGE)]),
+        (store(b.ADD, b"most", b"v" * (MOST - 8), flags=7), [reply(b.ADD, cas=TOKEN)]),
+        (store(b.SET, b"most", b"v" * (MOST - 7), flags=7), [error(b.SET, b.TOO_LARGE)]),
+        (packet(b.GET, b"most"), [error(b.GET, b.NOT_FOUND)])],
     "a key too long": refused(b.GET, packet(b.GET, b"k" * 251)),
     "a get without a key": refused(b.GET, packet(b.GET)),
     "a get with a value": refused(b.GETQ, packet(b.GETQ, b"k", b"v")),

@@ -200,6 +200,8 @@ def test_item_size_max():
         with started(name, "server.item_size_max=1KB") as running:
             client = client_of(running)
             assert client.set(b"k", b"x" * 900) == b"STORED"
+            client.say(b"append k 0 0 100\r\n" + b"x" * 100 + b"\r\n")
+            assert client.hear_line() == b"NOT_STORED", name
             assert client.set(b"k", b"x" * 1000) == b"SERVER_ERROR object too large for cache"
             assert client.ask(b"version").startswith(b"VERSION"), "the body is swallowed"
         with started(name, "server.item_size_max=1MB") as running:

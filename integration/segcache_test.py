@@ -17,6 +17,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from binary_test import memcached  # noqa: E402
 from harness import Client, eventually, main, product  # noqa: E402
 from descriptors import exhaust_descriptors, open_descriptors  # noqa: E402
 from knobs import client_of, complaint, port_of, run, sets, started, total  # noqa: E402
@@ -51,6 +52,72 @@ def in_threads(work, arguments):
         thread.join()
     if faults:
         raise faults[0]
+
+
+# --- what monitors read
+
+# Settings that memcached has and that are not here. A plain "stats" is admin_test.py's.
+ONLY_MEMCACHED = {b" items": set(), b" slabs": set(), b" settings": {
+    "oldest", "growth_factor", "chunk_size", "num_threads_per_udp", "reqs_per_event",
+    "hashpower_init", "slab_automove_ratio", "slab_automove_window", "slab_chunk_max",
+    "lru_crawler_sleep", "lru_crawler_tocrawl", "tail_repair_time", "hot_lru_pct", "warm_lru_pct",
+    "hot_max_factor", "warm_max_factor", "temporary_ttl", "watcher_logbuf_size",
+    "worker_logbuf_size", "read_buf_mem_limit", "slab_automove_freeratio", "num_napi_ids",
+    "memory_file"}}
+
+
+def test_stats_of_items_slabs_and_settings_have_memcacheds_names():
+    with memcached() as port, started("segcache") as running:
+        theirs, ours = Client(port), client_of(running)
+        for client in (theirs, ours):
+            assert client.set(b"k", b"v") == b"STORED"
+        for kind, left_out in ONLY_MEMCACHED.items():
+            missing = set(stats(theirs, kind)) - set(stats(ours, kind))
+            # Of flash and of certificates that there are none of.
+            missing = {name for name in missing if not name.startswith(("ext_", "ssl_"))}
+            assert missing <= left_out, (kind, missing - left_out)
+
+
+def test_numbers_of_stats_that_the_runtime_counts():
+    with started("segcache", "server.connections_max=2", "server.workers=3", "seg.heap_size=1MB",
+                 "seg.eviction=none") as running:
+        client = client_of(running)
+        first = stats(client)
+        client.say(b"stats\r\n")
+        reply = client.hear_until(b"END\r\n")
+        second = stats(client)
+        grown = {name: int(second[name]) - int(first[name])
+                 for name in ("bytes_read", "bytes_written")}
+        size_of_first = sum(len(f"STAT {name} {value}\r\n") for name, value in first.items()) + 5
+        assert grown == {"bytes_read": 14, "bytes_written": size_of_first + len(reply)}, grown
+        assert second["max_connections"] == "2" and second["threads"] == "3"
+        assert second["limit_maxbytes"] == "1048576" and second["accepting_conns"] == "1"
+        assert second["read_buf_count"] == "3" and int(second["read_buf_bytes"]) >= 3 * 4096
+        assert int(second["hash_bytes"]) > 0 and int(second["hash_power_level"]) > 0
+        assert abs(int(second["time"]) - time.time()) < 60
+        eventually(lambda: int(stats(client)["uptime"]) >= 1, what="a second")
+
+        def connections():
+            told = stats(client)
+            return [told[name] for name in ("curr_connections", "connection_structures",
+                                            "total_connections", "rejected_connections")]
+        assert connections() == ["1", "1", "1", "0"]
+        other = client_of(running)
+        assert other.ask(b"mn") == b"MN"
+        assert connections() == ["2", "2", "2", "0"]
+        assert client_of(running).hear_end().startswith(b"ERROR Too many")
+        eventually(lambda: connections() == ["2", "2", "2", "1"], what="the refusal is told")
+        other.close()
+        eventually(lambda: connections() == ["1", "1", "2", "1"], what="the end is told")
+
+        assert client.ask(b"flush_all") == b"OK" and client.ask(b"me none") == b"EN"
+        full = b"SERVER_ERROR out of memory storing object"
+        replies = [client.set(b"k%d" % i, b"x" * 10_000) for i in range(150)]
+        assert set(replies) == {b"STORED", full}
+        told, items = stats(client), stats(client, b" items")
+        assert told["cmd_flush"] == told["cmd_meta"] == "1"
+        assert told["store_no_memory"] == items["items:1:outofmemory"] == str(replies.count(full))
+        assert told["total_items"] == str(replies.count(b"STORED"))
 
 
 # --- bad input

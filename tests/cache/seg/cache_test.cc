@@ -35,6 +35,14 @@ class CacheTest : public ::testing::Test {
   StoreResult Set(absl::string_view key, absl::string_view value, int64_t ttl_ms = kNever) {
     return cache_->Set(key, value, 0, ttl_ms);
   }
+  // What the registry says of cache_seg_<name>_total, of all caches of the test.
+  double Counted(absl::string_view name) {
+    double sum = 0;
+    registry_.Visit([&](const core::Registry::Sample& s) {
+      if (s.name == absl::StrCat("cache_seg_", name, "_total")) sum += s.value;
+    });
+    return sum;
+  }
   uint64_t Cas(absl::string_view key) { return cache_->Peek(key).cas(); }
   StoreResult Touch(absl::string_view key, int64_t ttl_ms) {
     Update update;
@@ -432,13 +440,41 @@ TEST_F(CacheTest, CountsHitsAndMissesOfGetsAlone) {
   cache_->Get("none");
   cache_->Get("none");
   cache_->Peek("key");
-  double hits = 0, misses = 0;
-  registry_.Visit([&](const core::Registry::Sample& s) {
-    if (s.name == "cache_seg_get_hit_total") hits += s.value;
-    if (s.name == "cache_seg_get_miss_total") misses += s.value;
-  });
-  EXPECT_EQ(hits, 1);
-  EXPECT_EQ(misses, 2);
+  EXPECT_EQ(Counted("get_hit"), 1);
+  EXPECT_EQ(Counted("get_miss"), 2);
+}
+
+TEST_F(CacheTest, CountsWhatIsRemovedRefusedAndForgotten) {
+  Set("key", "v");
+  Set("other", "v", 1'000);
+  EXPECT_TRUE(cache_->Delete("key"));
+  EXPECT_FALSE(cache_->Delete("key"));
+  clock_.AdvanceMs(1'000);
+  EXPECT_FALSE(cache_->Delete("other"));  // It was not live any more.
+  EXPECT_EQ(Counted("item_delete"), 1);
+  EXPECT_EQ(Set("key", std::string(70'000, 'v')), StoreResult::kTooLarge);
+  EXPECT_EQ(Counted("store_too_large"), 1);
+  cache_->Flush();
+  cache_->Flush();
+  EXPECT_EQ(Counted("flush"), 2);
+  Open(2 * 4096, 4096, config::Seg::Eviction::kNone);
+  int stored = 0;
+  while (Set(absl::StrCat("key", stored), std::string(1'000, 'v')) == StoreResult::kStored) ++stored;
+  EXPECT_EQ(Counted("store_no_memory"), 1);
+  EXPECT_EQ(Counted("item_store"), 2 + stored);  // Of both caches.
+}
+
+TEST_F(CacheTest, CountsUsedItemsAmongTheEvicted) {
+  Open(64 * 4096, 4096, config::Seg::Eviction::kMerge);
+  for (int i = 0; i < 2'000; ++i) {
+    Set(absl::StrCat("key", i), std::string(400, 'v'));
+    for (int uses = i % 4; uses > 0; --uses) cache_->Get(absl::StrCat("key", i));
+  }
+  const Cache::Stats stats = cache_->GetStats();
+  EXPECT_GT(stats.evicted_used, 0u);
+  EXPECT_GT(stats.evicted_unused, 0u);
+  EXPECT_LE(stats.evicted_used + stats.evicted_unused, stats.evicted_items);
+  EXPECT_EQ(Counted("item_evict_used"), static_cast<double>(stats.evicted_used));
 }
 
 TEST(CacheCreateTest, RefusesSizesThatDoNotFit) {
@@ -454,6 +490,23 @@ TEST(CacheCreateTest, RefusesSizesThatDoNotFit) {
   options.heap_size = 64 << 20;
   EXPECT_EQ(Cache::Create(options, &clock, &registry, "y").status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+// A touch may make an item die long before its segment. The dead are looked for before what lives goes.
+TEST_F(CacheTest, WhatWasTouchedToAnEarlierEndGoesBeforeWhatLives) {
+  Open(64 * 4096, 4096);
+  const std::string value(400, 'v');
+  for (int i = 0; i < 200; ++i) Set(absl::StrCat("lives", i), value);  // Older, so evicted first.
+  for (int i = 0; i < 300; ++i) {
+    Set(absl::StrCat("dies", i), value, 1'000'000);
+    Touch(absl::StrCat("dies", i), 10'000);
+  }
+  clock_.AdvanceMs(10'000);
+  for (int i = 0; i < 300; ++i) Set(absl::StrCat("new", i), value);
+  const Cache::Stats stats = cache_->GetStats();
+  EXPECT_EQ(stats.evicted_items, 0u);
+  EXPECT_GT(stats.expired_items, 200u);
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(Get(absl::StrCat("lives", i)), value) << i;
 }
 
 }  // namespace

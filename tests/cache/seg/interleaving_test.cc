@@ -1,10 +1,16 @@
 // Two operations in each other's way, in an order that the test decides: the second runs from
 // within the callback of the first, when that has looked and not yet written. What random threads
 // meet once in a million runs happens here every time.
+#include <atomic>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "cache/seg/hash_table.h"
+#include "cache/seg/item.h"
+#include "cache/seg/metrics.h"
+#include "cache/seg/segment_heap.h"
 #include "tests/cache/seg/engine.h"
 
 namespace seg {
@@ -30,6 +36,23 @@ TEST_F(Interleaving, TokenToldDuringATouchThatMovesTheItemStaysGood) {
   EXPECT_EQ(found.cas(), told);
   EXPECT_EQ(found.ttl_ms(), 90'000'000);
   EXPECT_EQ(cache_->GetStats().items, 1u);
+}
+
+TEST_F(Interleaving, AUseDuringATouchThatMovesTheItemIsKept) {
+  config::Seg options;
+  options.heap_size = 1 << 20;
+  options.segment_size = 64 << 10;
+  options.track_access = true;
+  Open(options);
+  for (const Token token : {Token::kQuiet, Token::kTold}) {
+    Set("key", "value", 10'000);
+    clock_.AdvanceMs(3'000);
+    EXPECT_EQ(Touch("key", 90'000'000, [&] { cache_->Get("key", token); }), StoreResult::kStored);
+    const ItemRef found = cache_->Peek("key");
+    EXPECT_TRUE(found.was_hit());
+    EXPECT_EQ(found.idle_sec(), 0u);
+    EXPECT_EQ(found.ttl_ms(), 90'000'000);
+  }
 }
 
 // It must not be said to be touched and be gone, nor come back after others have missed it.
@@ -206,6 +229,146 @@ TEST_F(Interleaving, MarkingMeetsEverythingElse) {
     cache_->Tick();
     EXPECT_EQ(cache_->GetStats().items, 0u);
   }
+}
+
+// Whoever changes marks while somebody else does is asked again about what those left.
+TEST(ItemInterleaving, MarksOfAWriterAndAUseThatMeetBothHold) {
+  alignas(8) char memory[64];
+  Item item(memory);
+  const auto mark = [](uint32_t word) { return MarkWord::With(word, {true, true}); };
+  const auto use = [](uint32_t word) { return MarkWord::Used(word, 7'000); };
+  const auto change_while = [&](auto outer, auto inner) {
+    item.Write({.key = "key", .value = "value", .marks = MarkWord::Stored(1'000)});
+    int asked = 0;
+    item.ChangeMarks([&](uint32_t word) {
+      const uint32_t after = outer(word);
+      if (++asked == 1) item.ChangeMarks(inner);
+      return after;
+    });
+    EXPECT_EQ(asked, 2);
+    EXPECT_EQ(MarkWord::Of(item.marks()), (Marks{true, true}));
+    EXPECT_NE(item.marks() & MarkWord::kHit, 0u);
+    EXPECT_EQ(MarkWord::IdleSec(item.marks(), 9'000), 2u);
+    EXPECT_EQ(item.value(), "value");
+  };
+  change_while(mark, use);
+  change_while(use, mark);
+  // Unless there is nothing left to change.
+  item.ChangeMarks(mark);
+  int asked = 0;
+  item.ChangeMarks([&](uint32_t word) {
+    ++asked;
+    return mark(word);
+  });
+  EXPECT_EQ(asked, 1);
+}
+
+// A heap and its index without the engine around them, so that the test can hold the lock of a chain
+// as a writer of its key would.
+class HeapInterleaving : public ::testing::Test {
+ protected:
+  static constexpr uint32_t kSegments = 16;  // The fewest of which one is kept free for moves.
+  static constexpr size_t kSegmentBytes = 4096;
+
+  void SetUp() override {
+    auto table = HashTable::Create(4096, 4096, 1);
+    ASSERT_TRUE(table.ok()) << table.status();
+    table_ = *std::move(table);
+    auto heap = SegmentHeap::Create({.segment_bytes = kSegmentBytes, .segments = kSegments},
+                                    config::Seg::Eviction::kNone, table_.get(), &metrics_);
+    ASSERT_TRUE(heap.ok()) << heap.status();
+    heap_ = *std::move(heap);
+  }
+  // Returns false without room.
+  bool Store(const std::string& key) {
+    const ItemSpec spec{.key = key, .value = value_, .marks = MarkWord::Stored(1'000)};
+    Location at;
+    if (!heap_->BeginWrite(Item::BytesFor(spec), Rank::kNew, kNever, kDeadlineNever, 1'000, &at)) {
+      return false;
+    }
+    heap_->item(at).Write(spec);
+    {
+      const uint64_t hash = table_->Hash(key);
+      HashTable::ChainLock lock(*table_, hash);
+      EXPECT_TRUE(table_->Insert(hash, at, /*out=*/false));
+    }
+    heap_->EndWrite(at.segment);
+    return true;
+  }
+  // REQUIRES: its chain is locked.
+  HashTable::Word* Find(const std::string& key) {
+    return table_->Find(table_->Hash(key),
+                        [&](Location at) { return heap_->item(at).key() == key; });
+  }
+  Location PlaceOf(const std::string& key) {
+    HashTable::ChainLock lock(*table_, table_->Hash(key));
+    return Slot::LocationOf(Find(key)->load(std::memory_order_relaxed));
+  }
+  void Remove(const std::string& key) {
+    Location at;
+    {
+      const uint64_t hash = table_->Hash(key);
+      HashTable::ChainLock lock(*table_, hash);
+      at = Slot::LocationOf(table_->Remove(hash, Find(key)));
+      heap_->CountOut(at);
+    }
+    heap_->ReclaimIfEmpty(at.segment);
+  }
+  // Copies of items that are under way count twice.
+  uint32_t LiveItems() {
+    uint32_t items = 0;
+    for (uint32_t id = 0; id < kSegments; ++id) items += heap_->segment(id)->live_items();
+    return items;
+  }
+
+  const std::string value_ = std::string(400, 'v');
+  core::Registry registry_;
+  Metrics metrics_{&registry_, "test"};
+  std::unique_ptr<HashTable> table_;
+  std::unique_ptr<SegmentHeap> heap_;
+};
+
+// An item is copied before the lock of its chain is taken, and until then others mark the one that
+// the index names.
+TEST_F(HeapInterleaving, MarksThatCameBetweenTheCopyAndItsLinkAreCarriedAlong) {
+  // Every segment is full but the one for what is moved.
+  std::vector<std::string> keys;
+  const size_t bytes = Item::BytesFor(6, value_.size(), false, false, true);
+  for (size_t i = 0; i < (kSegments - 1) * (kSegmentBytes / bytes); ++i) {
+    keys.push_back(absl::StrCat("key", 100 + i));
+    ASSERT_TRUE(Store(keys.back()));
+  }
+  ASSERT_EQ(heap_->usage().segments_free, 1u);
+  // Of the first segment one item is left: it is what is moved when room is wanted.
+  const std::string kept = keys[0];
+  const Location old = PlaceOf(kept);
+  size_t removed = 0;
+  while (PlaceOf(keys[1 + removed]).segment == old.segment) Remove(keys[1 + removed++]);
+  ASSERT_GT(removed, 5u);
+  const uint32_t items = LiveItems();
+  ASSERT_EQ(items, keys.size() - removed);
+  std::atomic<bool> done = false;
+  std::thread writer;
+  {
+    HashTable::ChainLock lock(*table_, table_->Hash(kept));
+    writer = std::thread([&] {
+      EXPECT_TRUE(Store("new"));
+      done = true;
+    });
+    while (!done && LiveItems() == items) std::this_thread::yield();  // Until there is the copy.
+    heap_->item(old).ChangeMarks([](uint32_t word) {
+      return MarkWord::With(MarkWord::Used(word, 7'000), {true, true});
+    });
+  }
+  writer.join();
+  const Location moved = PlaceOf(kept);
+  ASSERT_NE(moved.segment, old.segment);
+  const Item item = heap_->item(moved);
+  EXPECT_EQ(MarkWord::Of(item.marks()), (Marks{true, true}));
+  EXPECT_NE(item.marks() & MarkWord::kHit, 0u);
+  EXPECT_EQ(MarkWord::IdleSec(item.marks(), 9'000), 2u);
+  EXPECT_EQ(item.value(), value_);
+  EXPECT_EQ(LiveItems(), items + 1);  // And the new one.
 }
 
 // The clock of a writer that was held up is behind.

@@ -286,6 +286,20 @@ TEST_F(MarksTest, ANamedTokenIsKeptExactly) {
   EXPECT_NE(Cas("key"), ~uint64_t{0});
 }
 
+// Whoever named it knows it, though nobody was told.
+TEST_F(MarksTest, ANamedTokenThatNobodyAskedForGoesWhereTheItemGoes) {
+  OpenTracking(false);
+  Update update;
+  update.action = Action::kStore;
+  update.value = "value";
+  update.ttl_ms = 10'000;
+  update.cas = 77;
+  update.token = Token::kQuiet;
+  ASSERT_EQ(Apply("key", update), StoreResult::kStored);
+  ASSERT_EQ(Touch("key", 90'000'000), StoreResult::kStored);
+  EXPECT_EQ(Cas("key"), 77u);
+}
+
 // --- Moving ---
 
 class MarksMoveTest : public MarksTest,

@@ -340,6 +340,16 @@ TEST_F(MemcacheMetaTest, ValuesTooLarge) {
             "SERVER_ERROR object too large for cache\nEN\n");
 }
 
+TEST_F(MemcacheMetaTest, WinsAndInvalidationsAreCounted) {
+  Say("ms a 1\nx\nmd a I\n");
+  EXPECT_EQ(shared_->metrics().invalidated.Value(), 1u);
+  EXPECT_EQ(shared_->metrics().won.Value(), 0u);
+  EXPECT_EQ(Say("mg a\nmg a\nmg b N30\nmg b N30\n"), "HD X W\nHD Z X\nHD W\nHD Z\n");
+  EXPECT_EQ(shared_->metrics().won.Value(), 2u);
+  EXPECT_EQ(Say("ms a 1 C1 I\ny\nmd none I\n"), "HD\nNF\n");
+  EXPECT_EQ(shared_->metrics().invalidated.Value(), 2u);
+}
+
 TEST_F(MemcacheMetaTest, CountedAsMemcachedDoes) {
   Say("mn\nme a\nms a 1\n1\nme a\nmg a\nmg none\nmg a T0\nmg none T0\nmg n N0\nmg n N0\nms a 1 C1\nx\n");
   Say("ms none 1 C1\nx\nms a 1 ME\nx\nms q 1 MA\nx\nma a\nma a MD\nma none\nma none MD\nma m N0\n");
