@@ -395,6 +395,7 @@ MemcacheService::Response MemcacheService::Touch(const Request& req) {
       },
       &update);
   if (is_use) cache_.Get(req.key(), seg::Token::kQuiet);
+  if (result == StoreResult::kNotStored) found_it = false;  // Or gone before it was touched.
   (found_it ? metrics_.touch_hit : metrics_.touch_miss).Add();
   if (result == StoreResult::kNoMemory) return Response(Status::kOutOfMemory);
   return found_it ? std::move(rsp) : Response(Status::kNotFound);
