@@ -138,6 +138,7 @@ struct Gather {
   std::vector<Operation*> asked;   // In the order of the command; a key named twice is there twice.
   std::vector<Operation*> owned;   // Each operation once.
   size_t due = 0;
+  size_t answer_bytes = 0;         // Of the hits so far; past kAnswerBytesMax their values are let go.
   absl::flat_hash_map<absl::string_view, Operation*> by_key;
   Gather* pool_prev = nullptr;
   Gather* pool_next = nullptr;
