@@ -117,8 +117,7 @@ void MemcacheService::Get(const Request& req, core::Reply<Response>&& reply) {
   (touches ? metrics_.touch_hit : metrics_.get_hit).Add(hits);
   (touches ? metrics_.touch_miss : metrics_.get_miss).Add(req.keys.size() - hits);
   if (answer_bytes > proto::memcache::kAnswerBytesMax) [[unlikely]] {
-    std::move(reply).Send(Response::Text(Status::kServerError,
-                                         std::string(proto::memcache::kAnswerTooLong)));
+    std::move(reply).Send(Response::AnswerTooLong());
   } else {
     std::move(reply).Send(std::move(got_));
   }

@@ -78,6 +78,9 @@ struct Response {
     r.text = std::move(text);
     return r;
   }
+  static Response AnswerTooLong() {
+    return Text(Status::kServerError, std::string(kAnswerTooLong));
+  }
 
   Status status = Status::kError;
   uint64_t number = 0;  // kNumber.

@@ -374,7 +374,7 @@ void ProxyService::EndDebug(Operation* op) {
 void ProxyService::EndGather(Gather* gather) {
   Response rsp(Status::kValues);
   if (gather->answer_bytes > proto::memcache::kAnswerBytesMax) [[unlikely]] {
-    rsp = Response::Text(Status::kServerError, std::string(proto::memcache::kAnswerTooLong));
+    rsp = Response::AnswerTooLong();
   }
   for (Operation* op : gather->asked) {
     if (op->failed && cache_.get_error == config::Cache::GetError::kError) {

@@ -66,6 +66,19 @@ TEST_F(Reads, OneAnswerDoesNotTakeAllMemory) {
   ExpectLookupsAddUp();
 }
 
+TEST_F(Reads, MoreKeysThanOneGetMayHaveAreRefusedWithoutACall) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < 65'536; ++i) keys.push_back(absl::StrCat(i));
+  Request req = GetOf({});
+  req.keys.assign(keys.begin(), keys.end());
+  EXPECT_EQ(Ask(req), "END");
+  const size_t calls = client_.calls.size();
+  req.keys.push_back("one more");
+  EXPECT_EQ(Ask(req), "SERVER_ERROR out of memory writing get response");
+  EXPECT_EQ(client_.calls.size(), calls);
+  ExpectLookupsAddUp();
+}
+
 TEST_F(Reads, NoKeysAreNoItems) {
   EXPECT_EQ(Ask(GetOf({})), "END");
   EXPECT_EQ(Ask(GatOf(0, {})), "END");
