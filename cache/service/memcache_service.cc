@@ -20,9 +20,6 @@ using seg::Update;
 
 namespace {
 
-// memcached's words when it cannot hold an answer (proto_text.c).
-constexpr absl::string_view kAnswerTooLong = "out of memory writing get response";
-
 bool TokenDiffers(const proto::memcache::Request& req, const ItemRef& found) {
   return req.cas.has_value() && *req.cas != found.cas();
 }
@@ -95,7 +92,7 @@ void MemcacheService::Get(const Request& req, core::Reply<Response>&& reply) {
   const bool many = req.keys.size() > 1;
   const Life life = touches ? LifeOf(req.exptime) : Life();
   uint64_t hits = 0;
-  size_t value_bytes = 0;
+  size_t answer_bytes = 0;
   LookAhead ahead(&cache_, req.keys);
   for (size_t i = 0; i < req.keys.size(); ++i) {
     if (many) ahead.At(i);
@@ -112,15 +109,15 @@ void MemcacheService::Get(const Request& req, core::Reply<Response>&& reply) {
       const int64_t ttl_ms = touches ? life.ttl_ms : found.ttl_ms();
       item.ttl_sec = WholeSeconds(ttl_ms);
     }
-    value_bytes += found.value().size();
-    if (value_bytes > kAnswerBytesMax) [[unlikely]] break;
+    answer_bytes += proto::memcache::AnswerBytes(key, found.value());
+    if (answer_bytes > proto::memcache::kAnswerBytesMax) [[unlikely]] break;
     item.value = ForOutput(&found, many);
   }
   if (hits == 0) MissKey(req);
   (touches ? metrics_.touch_hit : metrics_.get_hit).Add(hits);
   (touches ? metrics_.touch_miss : metrics_.get_miss).Add(req.keys.size() - hits);
-  if (value_bytes > kAnswerBytesMax) [[unlikely]] {
-    std::move(reply).Send(Response::Text(Status::kServerError, std::string(kAnswerTooLong)));
+  if (answer_bytes > proto::memcache::kAnswerBytesMax) [[unlikely]] {
+    std::move(reply).Send(Response::AnswerTooLong());
   } else {
     std::move(reply).Send(std::move(got_));
   }

@@ -174,9 +174,6 @@ class MemcacheService {
   // get allocates nothing.
   static constexpr size_t kItemsKeptMax = 256;       // x 72 bytes.
   static constexpr size_t kCopiesBytes = 64 * 1024;  // Past it values are held, at more cost.
-  // Values of one answer, which exists as a whole before its first byte is sent. A line of 16 KB can
-  // name 8,000 values of 1 MB.
-  static constexpr size_t kAnswerBytesMax = 64 << 20;
   static constexpr int kHeldMax = 8;                 // Segments that one get may keep from reclaim.
   Response got_{Status::kValues};
   std::unique_ptr<char[]> copies_;

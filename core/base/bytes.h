@@ -27,7 +27,7 @@ class Bytes {
   // destructor. A null `release` borrows: the caller keeps `view` alive longer than this object.
   static Bytes Pinned(absl::string_view view, void* owner, Release release) {
     Bytes b;
-    b.data_ = view.data();
+    if (view.data() != nullptr) b.data_ = view.data();
     b.size_ = view.size();
     b.owner_ = owner;
     b.release_ = release;
@@ -62,6 +62,7 @@ class Bytes {
     if (release_ != nullptr) release_(owner_);
   }
 
+  // Its data() is never null: memcpy may be given it even when there is nothing.
   absl::string_view view() const { return {data_, size_}; }
   size_t size() const { return size_; }
   bool borrowed() const { return release_ == nullptr; }

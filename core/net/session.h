@@ -71,7 +71,7 @@ class Session final : public EventHandler {
 
   void OnEvents(uint32_t events) override {
     if ((events & EPOLLERR) != 0) return Close(CloseReason::kError);
-    if ((events & EPOLLHUP) != 0) return Close(CloseReason::kNormal);
+    if ((events & EPOLLHUP) != 0) [[unlikely]] return HangUp();
     if ((events & EPOLLIN) != 0) Fill();
     if ((events & EPOLLOUT) != 0) MarkDirty();
   }
@@ -155,7 +155,7 @@ class Session final : public EventHandler {
   void Close(CloseReason reason) {
     if (closed()) return;
     TellClosed(reason);
-    loop().Remove(fd_.get(), this);
+    Unwatch();
     if (tls_ != nullptr) tls_->SayGoodbye();
     DiscardInput();
     fd_.Close();
@@ -218,7 +218,7 @@ class Session final : public EventHandler {
   }
   void Move() {
     TellClosed(CloseReason::kShutdown);
-    loop().Remove(fd_.get(), this);
+    Unwatch();
     shard_->Give(std::move(fd_), input_.view());
     shard_->Retire(ref_);
   }
@@ -229,6 +229,17 @@ class Session final : public EventHandler {
   void MarkDirty() {
     if (std::exchange(dirty_, true)) return;
     shard_->MakeDirty(this);
+  }
+
+  // Nobody takes replies any more, but what was said before is to be done: of a unix socket, this is
+  // told as soon as the peer has closed it, whatever is still to be read.
+  void HangUp() {
+    if (unsent()) return Close(CloseReason::kNormal);
+    if (WantsRead()) return Fill();
+    Unwatch();  // Or it would be told every turn until there is room to read, or all is answered.
+  }
+  void Unwatch() {
+    if (std::exchange(watched_, false)) loop().Remove(fd_.get(), this);
   }
 
   // One read a turn, so that a busy peer cannot starve the others.
@@ -431,6 +442,11 @@ class Session final : public EventHandler {
 
   void UpdateInterest() {
     if (closed()) return;
+    if (!watched_) [[unlikely]] {
+      if (!WantsRead()) return;
+      watched_ = true;
+      loop().Add(fd_.get(), interest_ = EPOLLIN, this);
+    }
     const uint32_t wanted = (WantsRead() ? EPOLLIN : 0u) | (unsent() ? EPOLLOUT : 0u);
     // While a flush is due this turn its outcome is not known: EPOLLOUT is asked for after it.
     const uint32_t now = dirty_ ? wanted & ~EPOLLOUT : wanted;
@@ -461,6 +477,7 @@ class Session final : public EventHandler {
   size_t unanswered_bytes_ = 0;  // Of the requests in slots_ whose answer is still to come.
   size_t stored_bytes_ = 0;  // Composed replies waiting in slots.
   uint32_t interest_ = EPOLLIN;
+  bool watched_ = true;    // Events of fd_ are asked for.
   bool dirty_ = false;     // In the shard's list of sessions to flush this turn.
   bool paused_ = false;    // Complete requests may wait in input_ for room.
   bool ended_ = false;     // Nothing more will be read: end of input, quit, or a fatal error.

@@ -53,6 +53,18 @@ struct Item {
   bool unchanged : 1 = false;       // Request::cas of a get is its token: the value is not sent.
 };
 
+// The answer to a get of many keys is in memory as a whole before its first byte is sent, so what it may
+// take has a bound. Without it a line of 16 KB could ask for 8,000 values of 1 MB, and one of 16 MB for
+// 8 million short ones. Past it the answer is SERVER_ERROR and this, memcached's words when it cannot
+// hold an answer.
+inline constexpr size_t kAnswerBytesMax = 64 << 20;
+inline constexpr absl::string_view kAnswerTooLong = "out of memory writing get response";
+// What one item takes of it: the Item, and what is spelled of it in the output.
+inline constexpr size_t AnswerBytes(absl::string_view key, absl::string_view value) {
+  constexpr size_t kNumbersBytes = 32;  // Flags, length and the words around them.
+  return sizeof(Item) + kNumbersBytes + key.size() + value.size();
+}
+
 struct Response {
   Response() = default;
   explicit Response(Status s) : status(s) {}
@@ -65,6 +77,9 @@ struct Response {
     Response r(s);
     r.text = std::move(text);
     return r;
+  }
+  static Response AnswerTooLong() {
+    return Text(Status::kServerError, std::string(kAnswerTooLong));
   }
 
   Status status = Status::kError;

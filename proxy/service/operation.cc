@@ -94,6 +94,7 @@ void Gather::Reset() {
   asked.clear();
   owned.clear();
   due = 0;
+  answer_bytes = 0;
   if (by_key.capacity() > 2 * kKept) by_key = {};
   by_key.clear();
 }

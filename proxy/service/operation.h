@@ -29,6 +29,10 @@ struct Operation;
 
 using MemcacheReply = core::Reply<proto::memcache::Response>;
 
+// The keys of one get: each is an Operation, of which this many take some 80 MB, and a part of a call.
+// A line of 16 MB could name 2.5 million. Past it the answer is what one is that grows too long.
+inline constexpr size_t kGetKeysMax = 64 * 1024;
+
 // What one client connection has under way. Kept alive by the session's handle and by every
 // operation of the connection, so that an accepted write runs on after a disconnect.
 struct ConnectionState {
@@ -138,6 +142,7 @@ struct Gather {
   std::vector<Operation*> asked;   // In the order of the command; a key named twice is there twice.
   std::vector<Operation*> owned;   // Each operation once.
   size_t due = 0;
+  size_t answer_bytes = 0;         // Of the hits so far; past kAnswerBytesMax their values are let go.
   absl::flat_hash_map<absl::string_view, Operation*> by_key;
   Gather* pool_prev = nullptr;
   Gather* pool_next = nullptr;

@@ -65,6 +65,15 @@ uint64_t FlightOf(const Operation& op) {
   return AsksForTtl(op) ? op.key_hash ^ kTimed : op.key_hash;
 }
 
+// Adds the answer of `op` to what that of its command takes, and lets its value go if that is too much.
+void AddToAnswer(Operation* op, Gather* gather) {
+  if (!op->hit) return;
+  gather->answer_bytes += op->askers * proto::memcache::AnswerBytes(op->key, op->item_value);
+  if (gather->answer_bytes <= proto::memcache::kAnswerBytesMax) [[likely]] return;
+  op->item_value = {};
+  op->buffer = std::string();
+}
+
 }  // namespace
 
 void ProxyService::StartGet(Operation* op) {
@@ -337,6 +346,7 @@ void ProxyService::EndGet(Operation* op) {
   op->timed_out = op->failed && op->error.code == momento::Code::kDeadlineExceeded;
   if (op->gather != nullptr) {
     Gather* gather = op->gather;
+    AddToAnswer(op, gather);
     Leave(op);
     if (--gather->due == 0) EndGather(gather);
     return;
@@ -363,12 +373,15 @@ void ProxyService::EndDebug(Operation* op) {
 
 void ProxyService::EndGather(Gather* gather) {
   Response rsp(Status::kValues);
+  if (gather->answer_bytes > proto::memcache::kAnswerBytesMax) [[unlikely]] {
+    rsp = Response::AnswerTooLong();
+  }
   for (Operation* op : gather->asked) {
     if (op->failed && cache_.get_error == config::Cache::GetError::kError) {
       rsp = translate::FailureOf(op->error, Intent::kRead);
       break;
     }
-    if (op->hit) rsp.items.push_back(ItemOf(op));
+    if (op->hit && rsp.status == Status::kValues) rsp.items.push_back(ItemOf(op));
   }
   std::move(*gather->reply).Send(std::move(rsp));
   for (Operation* op : gather->owned) Free(op);

@@ -92,6 +92,7 @@ void RoutedService::TakeOne(Connection& connection, const Request& req, Reply re
 }
 
 void RoutedService::TakeMany(Connection& connection, const Request& req, Reply reply) {
+  if (req.keys.size() > kGetKeysMax) return std::move(reply).Send(Response::AnswerTooLong());
   choices_.clear();
   asked_.clear();
   bool strips = false;

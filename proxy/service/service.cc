@@ -209,6 +209,7 @@ Operation* ProxyService::NewOperation(const Connection& connection, const Reques
 // touch may find what the first one ended.
 void ProxyService::TakeGetMany(Connection& connection, const Request& req, Reply reply) {
   if (req.keys.empty()) return std::move(reply).Send(Response(Status::kValues));
+  if (req.keys.size() > kGetKeysMax) return std::move(reply).Send(Response::AnswerTooLong());
   Gather* gather = gathers_.Take();
   gather->reply.emplace(std::move(reply));
   for (absl::string_view key : req.keys) {

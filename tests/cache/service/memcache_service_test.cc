@@ -797,7 +797,7 @@ TEST_F(MemcacheServiceTest, OneAnswerDoesNotTakeAllMemory) {
   Request req;
   req.op = Op::kGet;
   req.want = proto::memcache::kWantValue;
-  req.keys.assign((64 << 20) / value.size(), "big");
+  req.keys.assign((64 << 20) / proto::memcache::AnswerBytes("big", value), "big");
   EXPECT_EQ(Run(req).items.size(), req.keys.size());
   req.keys.push_back("big");
   const Response rsp = Run(req);
@@ -805,6 +805,18 @@ TEST_F(MemcacheServiceTest, OneAnswerDoesNotTakeAllMemory) {
   EXPECT_EQ(rsp.text, "out of memory writing get response");
   EXPECT_TRUE(rsp.items.empty());
   EXPECT_EQ(Value("big"), value) << "the next answer begins anew";
+}
+
+// Where values are short it is the items that take the memory.
+TEST_F(MemcacheServiceTest, NorDoesOneAnswerOfVeryManyShortValues) {
+  ASSERT_EQ(Set("a", "x"), Status::kStored);
+  Request req;
+  req.op = Op::kGet;
+  req.want = proto::memcache::kWantValue;
+  req.keys.assign(1'000'000, "a");
+  EXPECT_EQ(Run(req).status, Status::kServerError);
+  req.keys.assign(500'000, "a");
+  EXPECT_EQ(Run(req).items.size(), 500'000u);
 }
 
 }  // namespace

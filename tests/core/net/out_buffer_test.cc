@@ -15,6 +15,13 @@ std::string Gathered(const OutBuffer& out) {
   return all;
 }
 
+// Who copies them need not ask whether there are any: memcpy takes no null pointer, even for nothing.
+TEST(Bytes, AreSomewhereEvenIfThereAreNone) {
+  EXPECT_NE(Bytes().view().data(), nullptr);
+  EXPECT_NE(Bytes::Borrowed({}).view().data(), nullptr);
+  EXPECT_NE(Bytes(std::string()).view().data(), nullptr);
+}
+
 TEST(OutBuffer, LongValuesAreKeptByReference) {
   OutBuffer out;
   std::string value(100'000, 'v');

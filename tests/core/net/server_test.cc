@@ -1,9 +1,10 @@
 // The runtime with a protocol of its own: lines "echo X", "later X" (answered from another thread,
-// out of order), "hold" until "release", "big N", "drop" (a service bug), "bad", "die", "quit"; "open" is
+// out of order), "hold" until "release", "hush" that is told nothing at "unhush", "big N", "drop" (a service bug), "bad", "die", "quit"; "open" is
 // answered in parts, what others say in "part X" and "last X".
 #include "core/net/server.h"
 
 #include <dirent.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,6 +36,7 @@ struct LineCodec {
   struct Response {
     std::string text;
     Bytes pinned = Bytes();  // Before the text.
+    bool silent = false;     // Nothing of it is told.
   };
   static constexpr absl::string_view kTooManyConnections = "busy\n";
 
@@ -50,6 +52,7 @@ struct LineCodec {
   static ReplyContext ContextOf(const Request&) { return {}; }
   static Response Rejection(const Request& req) { return {"no " + req.line}; }
   static void Compose(const ReplyContext&, Response&& rsp, OutBuffer* out) {
+    if (rsp.silent) return;
     out->Append(std::move(rsp.pinned));
     out->Append(Bytes(std::move(rsp.text)));
     out->Append("\n");
@@ -96,6 +99,7 @@ struct LineService {
   void Execute(Connection&, const LineCodec::Request& req, Reply<LineCodec::Response> reply) {
     const absl::string_view line = req.line;
     uint64_t n = 0;
+    executed.fetch_add(1);
     if (absl::StartsWith(line, "later ")) return elsewhere->Add(req.line, std::move(reply));
     if (line == "drop") return;
     if (line == "open") {
@@ -113,6 +117,10 @@ struct LineService {
       open.clear();
     }
     if (absl::StartsWith(line, "hold")) return held.push_back(std::move(reply));
+    if (line == "hush") return hushed.push_back(std::move(reply));
+    if (line == "unhush") {
+      for (auto& one : std::exchange(hushed, {})) std::move(one).Send({"", {}, true});
+    }
     if (line == "release") {
       for (auto& one : held) std::move(one).Send({"held"});
       held.clear();
@@ -136,9 +144,9 @@ struct LineService {
   void Closed(Connection&, CloseReason reason) { closed[static_cast<int>(reason)].fetch_add(1); }
   void EndTurn() {}
   Elsewhere* elsewhere;
-  std::vector<Reply<LineCodec::Response>> held, open;
+  std::vector<Reply<LineCodec::Response>> held, open, hushed;
   static inline std::atomic<int64_t> unsent{0};
-  static inline std::atomic<int> opened{0}, closed[4];
+  static inline std::atomic<int> opened{0}, closed[4], executed{0};
   std::string pinned;
   static inline std::atomic<int> pins{0}, pins_after_answer{-1};
 };
@@ -147,6 +155,7 @@ class ServerTest : public testing::Test {
  protected:
   void Start(config::Server limits = {}, int workers = 2) {
     LineService::opened.store(0);
+    LineService::executed.store(0);
     for (auto& count : LineService::closed) count.store(0);
     limits_ = limits;
     connections_ = std::make_unique<ConnectionLimit>(limits.connections_max);
@@ -170,6 +179,12 @@ class ServerTest : public testing::Test {
     return condition();
   }
   uint16_t port() const { return server_->port(); }
+  // What the process has used of CPUs.
+  static int64_t CpuMs() {
+    struct timespec used = {};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return used.tv_sec * 1000 + used.tv_nsec / 1'000'000;
+  }
 
   RealClock clock_;
   Registry registry_;
@@ -201,6 +216,46 @@ TEST_F(ServerTest, AnswersOverAUnixSocketToo) {
   server_->BeginDrain();
   EXPECT_TRUE(local.HearsEnd());
   EXPECT_TRUE(Eventually([&] { return ::access(listen_.unix_socket.c_str(), F_OK) != 0; }));
+}
+
+// What a client says and then leaves at once is done all the same; the kernel tells of both together.
+TEST_F(ServerTest, WhatAUnixPeerSaidBeforeItLeftIsDone) {
+  listen_.unix_socket = absl::StrCat("/tmp/mp_server_test_", ::getpid());
+  Start({}, 1);
+  TestClient holder(port());
+  for (int i = 0; i < 100; ++i) {
+    TestClient brief(listen_.unix_socket);
+    brief.Say("hold\n");
+  }
+  EXPECT_TRUE(Eventually([] { return LineService::executed.load() == 100; }));
+  holder.Say("release\n");
+  EXPECT_EQ(holder.Hear(8), "release\n");
+  EXPECT_TRUE(Eventually([&] { return server_->live() == 1; }));
+}
+
+// More than may be unanswered at a time: the rest is read when there is room, without spinning.
+TEST_F(ServerTest, AUnixPeerThatLeftIsReadToTheEndWhenThereIsRoom) {
+  listen_.unix_socket = absl::StrCat("/tmp/mp_server_test_", ::getpid());
+  config::Server limits;
+  limits.in_flight_max = 10;
+  Start(limits, 1);
+  {
+    TestClient brief(listen_.unix_socket);
+    std::string asked;
+    for (int i = 0; i < 30; ++i) asked += "hush\n";
+    brief.Say(asked);
+  }
+  TestClient other(port());
+  for (int round = 1; round <= 3; ++round) {
+    // Ten of it, and what the other one said before.
+    EXPECT_TRUE(Eventually([&] { return LineService::executed.load() == 11 * round - 1; })) << round;
+    const int64_t before_ms = CpuMs();
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    EXPECT_LT(CpuMs() - before_ms, 150) << round;
+    other.Say("unhush\n");
+    EXPECT_EQ(other.Hear(7), "unhush\n");
+  }
+  EXPECT_TRUE(Eventually([&] { return server_->live() == 1; }));
 }
 
 TEST_F(ServerTest, RepliesKeepTheOrderOfRequestsWhateverTheOrderOfAnswers) {

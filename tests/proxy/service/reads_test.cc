@@ -48,6 +48,37 @@ TEST_F(Reads, ALongValueNamedTwiceIsWholeTwice) {
   EXPECT_EQ(Ask(GetOf({"b"})), absl::StrCat("b=", value, "/3"));
 }
 
+TEST_F(Reads, OneAnswerDoesNotTakeAllMemory) {
+  const std::string value(1'000'000, 'v');
+  std::vector<std::string> keys;
+  for (int i = 0; i < 70; ++i) {
+    keys.push_back(absl::StrCat("key", i));
+    Put(keys.back(), value);
+  }
+  Request req = GetOf({});
+  req.keys.assign(keys.begin(), keys.begin() + 60);
+  EXPECT_GT(Ask(req).size(), 60u * value.size());
+  req.keys.assign(keys.begin(), keys.end());
+  EXPECT_EQ(Ask(req), "SERVER_ERROR out of memory writing get response");
+  req.keys.assign(70, keys[0]);  // One call, but seventy copies.
+  EXPECT_EQ(Ask(req), "SERVER_ERROR out of memory writing get response");
+  EXPECT_EQ(Ask(GetOf({keys[1]})).size(), value.size() + keys[1].size() + 3);
+  ExpectLookupsAddUp();
+}
+
+TEST_F(Reads, MoreKeysThanOneGetMayHaveAreRefusedWithoutACall) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < 65'536; ++i) keys.push_back(absl::StrCat(i));
+  Request req = GetOf({});
+  req.keys.assign(keys.begin(), keys.end());
+  EXPECT_EQ(Ask(req), "END");
+  const size_t calls = client_.calls.size();
+  req.keys.push_back("one more");
+  EXPECT_EQ(Ask(req), "SERVER_ERROR out of memory writing get response");
+  EXPECT_EQ(client_.calls.size(), calls);
+  ExpectLookupsAddUp();
+}
+
 TEST_F(Reads, NoKeysAreNoItems) {
   EXPECT_EQ(Ask(GetOf({})), "END");
   EXPECT_EQ(Ask(GatOf(0, {})), "END");

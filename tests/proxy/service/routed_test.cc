@@ -442,6 +442,15 @@ TEST_F(Routed, AMissThatTellsItsKeyTellsItWhole) {
   EXPECT_EQ(sink.text, "s:k");
 }
 
+TEST_F(Routed, MoreKeysThanOneGetMayHaveAreRefusedWithoutACall) {
+  Request req = GetOf({"u:a"});
+  req.keys.resize(65'537, "a");
+  const uint64_t get = Send(req);
+  EXPECT_EQ(client(kOwn).calls.size(), 0u);
+  Settle();
+  EXPECT_EQ(Reply(get), "SERVER_ERROR out of memory writing get response");
+}
+
 TEST_F(Routed, WhatIsUnderWayAtTheEndIsDroppedWhole) {
   expected_abandoned_ = 2;
   const uint64_t get = Send(GetOf({"s:k", "k", "u:k"}));
