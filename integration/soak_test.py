@@ -36,52 +36,107 @@ SEED = option("--seed", random.randrange(1 << 30))
 
 from backend import Backend, fronted, nothing_left_behind, recovery  # noqa: E402
 from harness import main  # noqa: E402
-from history import (FAILED, UNKNOWN, Operation, TooAmbiguous, Violation, check)  # noqa: E402
+from dialects import Answer, Binary, Command, Meta, Text  # noqa: E402
+from history import (FAILED, UNKNOWN, UPDATES, Operation, TooAmbiguous, Violation, check)  # noqa: E402
 
 DEADLINE = 0.4
 STALENESS = 0.4
 SLACK = 0.25  # How much longer a busy machine may take to look at its clock.
-SLOTS = 5
-COUNTERS = 2  # Of those slots.
+SLOTS, MORTALS = 8, 3  # Of the keys of a cache, the last ones live for seconds.
+MORTAL_SHARE = 0.06    # Of what is asked.
+FLUSH_SHARE = 0.0005
+LONG_LIFE = 3000       # Seconds; no key is in use for so long.
+FORGOTTEN = 30         # Seconds after which no call that nobody has heard of is still under way.
 OPERATIONS_MAX, UNKNOWN_MAX = 250, 4  # Of one key.
 DEPTH = 5
+PROXIES = 2
+DIALECTS = (Text(), Meta(), Binary())
 
-# Label, settings of its [[cache]], staleness to allow. A flight may be joined for half its deadline.
+FLIGHT = DEADLINE / 2  # How old a call may be that a get joins.
+
+
+class Cache:
+    """A [[cache]]; `value` and `miss`: how old what a get shows may be, None where it may not."""
+
+    def __init__(self, label, *settings, value=None, miss=None):
+        self.label, self.settings = label, settings
+        self.flushes = "flush_all=true" in settings
+        self.has_nonce = "envelope=nonce" in settings
+        self.staleness = None
+        if value is not None:
+            # An mg that tells the life is never answered from a copy, but shares calls.
+            self.staleness = {"get": (value + SLACK, miss + SLACK),
+                              "timed": (FLIGHT + SLACK, FLIGHT + SLACK)}
+
+
 CACHES = (
-    ("coalesced", ("reads=balanced",), DEADLINE / 2),
-    ("strict", ("coalesce=false", "batch=off"), None),
-    ("near", ("near_size=4MB", f"near_staleness={int(STALENESS * 1000)}ms"), STALENESS),
-    ("nonce", ("envelope=nonce", "coalesce=false"), None),
+    Cache("coalesced", "reads=balanced", "flush_all=true", value=FLIGHT, miss=FLIGHT),
+    Cache("strict", "coalesce=false", "batch=off", "flush_all=true"),
+    Cache("near", "near_size=4MB", f"near_staleness={int(STALENESS * 1000)}ms", "flush_all=true",
+          value=STALENESS, miss=FLIGHT),
+    Cache("nonce", "envelope=nonce", "coalesce=false"),
 )
 # Statuses of a service that may have done what was asked, and of one that looked and said no.
 MAYBE_DONE = "unavailable internal unknown cancelled deadline-exceeded aborted data-loss".split()
 REFUSED = ("resource-exhausted permission-denied unauthenticated not-found unimplemented "
            "invalid-argument failed-precondition").split()
 CALLS = ("get", "get-batch", "get-with-hash", "set-if-hash", "set-if", "delete", "keys-exist",
-         "update-ttl", "item-get-ttl")
+         "update-ttl", "item-get-ttl", "flush-cache")
 
 
 class Key:
-    def __init__(self, name, is_counter):
-        self.name, self.is_counter = name, is_counter
+    """`is_mortal`: it is given short lives, and asked for seldom, so that they come to an end."""
+
+    def __init__(self, name, is_counter, is_mortal):
+        self.name, self.is_counter, self.is_mortal = name, is_counter, is_mortal
         self.operations, self.unknown, self.in_flight = [], 0, 0
         self.tokens = {}  # cas token -> item
+        self.is_there = False  # As far as the last answer told.
+
+
+class Flush:
+    """A flush_all, which is a write of every key: also of those made while nobody knows its end."""
+
+    def __init__(self, operation_of):
+        self.operation_of, self.command, self.unknown_since = operation_of, None, None
 
 
 class Slots:
     """The keys of one cache that are in use, and those whose last answers are still to come."""
 
-    def __init__(self, soak, label, port, staleness):
-        self.soak, self.label, self.port, self.staleness = soak, label, port, staleness
+    def __init__(self, soak, cache, ports):
+        self.soak, self.cache, self.label, self.ports = soak, cache, cache.label, ports
         self.made = 0
-        self.keys = [self._key(slot) for slot in range(SLOTS)]
+        self.flushes = []
         self.leaving = []
+        self.keys = []
+        self.keys = [self._key(slot) for slot in range(SLOTS)]
 
     def _key(self, slot):
         self.made += 1
-        return Key(f"{self.label}-{slot}-{self.made}", slot < COUNTERS)
+        # Of both sorts some are counters.
+        key = Key(f"{self.label}-{slot}-{self.made}".encode(), slot % 2 == 0, slot >= SLOTS - MORTALS)
+        for flush in self.flushes:
+            op = flush.operation_of(key)
+            if flush.unknown_since is None:
+                flush.command.operations.append(op)
+            else:
+                self.soak.end(op, UNKNOWN)
+        return key
+
+    def pick(self):
+        rng = self.soak.random
+        return rng.choice(self.keys[-MORTALS:] if rng.random() < MORTAL_SHARE
+                          else self.keys[:-MORTALS])
+
+    def pick_some(self):
+        count = self.soak.random.choice((2, 2, 3))
+        return list({key.name: key for key in (self.pick() for _ in range(count))}.values())
 
     def tidy(self):
+        now = time.monotonic()
+        self.flushes = [one for one in self.flushes if one.unknown_since is None or
+                        now - one.unknown_since < FORGOTTEN]
         for slot, key in enumerate(self.keys):
             if len(key.operations) >= OPERATIONS_MAX or key.unknown >= UNKNOWN_MAX:
                 self.leaving.append(key)
@@ -95,95 +150,181 @@ class Slots:
         for key in self.keys + self.leaving:
             self.soak.judge(self, key)
         self.leaving = []
+        self.flushes = [one for one in self.flushes if one.unknown_since is None]
         self.keys = [self._key(slot) for slot in range(SLOTS)]
 
 
 class Connection:
     """Sends a few commands at a time and reads their replies, one after the other."""
 
-    def __init__(self, soak, slots, number):
+    def __init__(self, soak, slots, number, dialect, proxy):
         self.soak, self.slots, self.number = soak, slots, number
+        self.dialect, self.proxy = dialect, proxy
         self.heard = b""
-        self.expected = collections.deque()  # (what kind of reply, operations)
-        self.socket = socket.create_connection(("127.0.0.1", slots.port), 10)
+        self.expected = collections.deque()  # Commands.
+        self.socket = socket.create_connection(("127.0.0.1", slots.ports[proxy]), 10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.asked_at = 0.0
 
     def ask(self):
-        out = [self._command() for _ in range(self.soak.random.randint(1, DEPTH))]
-        self.asked_at = time.monotonic()
-        self.socket.send(b"".join(out))
+        commands = []
+        for _ in range(self.soak.random.randint(1, DEPTH)):
+            commands += self._some()
+            if commands[-1].quiet and self.dialect.name == "meta":
+                break
+        if commands[-1].quiet and self.dialect.name != "text":
+            commands.append(self._command("end", []))
+        self._send(commands)
 
-    def _operation(self, key, kind, argument=None):
-        op = Operation(kind, argument, self.number, self.soak.tick(), time.monotonic())
+    def _send(self, commands):
+        self.asked_at = time.monotonic()
+        self.socket.send(self.dialect.spell(commands))
+        for command in commands:
+            if command.quiet and self.dialect.name == "text":
+                self.soak.end(command.operations[0], UNKNOWN)  # Nobody will be told.
+            else:
+                self.expected.append(command)
+
+    def read_all(self):
+        """Asks for every key with its token, which goes past copies."""
+        self._send([self._command("read" if self.dialect.name != "binary" else "get", [key],
+                                  tells_token=True) for key in self.slots.keys])
+
+    def _operation(self, key, kind, argument=None, ttl=None):
+        op = Operation(kind, argument, self.number, self.soak.tick(), time.monotonic(), ttl,
+                       self.proxy)
         op.key = key
         key.operations.append(op)
         key.in_flight += 1
         return op
 
+    def _command(self, kind, keys, argument=None, ttl=None, **told):
+        self.soak.opaques += 1
+        command = Command(kind, [key.name for key in keys], self.soak.opaques, **told)
+        command.operations = [self._operation(key, kind, argument, ttl) for key in keys]
+        command.life = self._operation(keys[0], "life") if command.tells_life else None
+        return command
+
     def _value(self):
         self.soak.values += 1
         return b"v%d." % self.soak.values
 
-    def _command(self):
+    def _life(self, key, may_be_absolute=False):
+        """An exptime, and the seconds that it is; None of those that no test sees the end of."""
         rng = self.soak.random
-        key = rng.choice(self.slots.keys)
-        name = key.name.encode()
-        shape = "line"
-        chance = rng.random()
-        if chance < 0.30:
-            keys = rng.sample(self.slots.keys, rng.choice((1, 1, 1, 2, 3)))
-            verb = "gets" if rng.random() < 0.4 else "get"
-            # gets goes past copies and flights: it is no plain get.
-            kind = "get" if verb == "get" else "read"
-            ops = [self._operation(one, kind) for one in keys]
-            self.expected.append((verb, ops))
-            return f"{verb} {' '.join(one.name for one in keys)}\r\n".encode()
-        if chance < 0.35:
-            op = self._operation(key, "gat")
-            line, shape = b"gat 300 %s\r\n" % name, "get"
-        elif chance < 0.39:
-            op = self._operation(key, "touch")
-            line = b"touch %s 300\r\n" % name
-        elif chance < 0.47:
-            op = self._operation(key, "delete")
-            line = b"delete %s\r\n" % name
-        elif key.is_counter and chance < 0.80:
-            kind, delta = rng.choice((("incr", 1), ("incr", 1), ("incr", 7), ("decr", 1)))
-            op = self._operation(key, kind, delta)
-            line, shape = b"%s %s %d\r\n" % (kind.encode(), name, delta), "number"
-        elif key.tokens and not key.is_counter and chance < 0.60:
-            # Most tokens are out of date by now, and some of the latest are not.
-            token, item = rng.choice(list(key.tokens.items())[-3:])
-            new = (rng.choice((0, 5)), self._value())
-            op = self._operation(key, "cas", (item, new))
-            line = b"cas %s %d 300 %d %d\r\n%s\r\n" % (name, new[0], len(new[1]), token, new[1])
-        elif not key.is_counter and chance < 0.70:
-            kind, value = rng.choice(("append", "prepend")), self._value()
-            op = self._operation(key, kind, value)
-            line = b"%s %s 0 300 %d\r\n%s\r\n" % (kind.encode(), name, len(value), value)
-        else:
-            kind = rng.choice(("set", "set", "add", "replace"))
-            value = b"%d" % rng.randrange(1000) if key.is_counter else self._value()
-            item = (rng.choice((0, 0, 7)), value)
-            op = self._operation(key, kind, item)
-            quiet = kind == "set" and rng.random() < 0.05
-            line = b"%s %s %d 300 %d%s\r\n%s\r\n" % (kind.encode(), name, item[0], len(value),
-                                                    b" noreply" if quiet else b"", value)
-            if quiet:
-                self.end(op, UNKNOWN)
-                return line
-        self.expected.append((shape, [op]))
-        return line
+        if not key.is_mortal or rng.random() < 0.15:
+            return rng.choice((LONG_LIFE, 0) if may_be_absolute else (LONG_LIFE,)), None
+        if may_be_absolute and rng.random() < 0.2:
+            now = time.time()
+            return int(now) + 3, int(now) + 3 - now
+        seconds = rng.choice((1, 1, 2, 3))
+        return seconds, seconds
 
-    def end(self, op, result):
-        op.end(result, self.soak.tick(), time.monotonic())
-        op.key.in_flight -= 1
-        if result == UNKNOWN and op.effect() is not None:
-            op.key.unknown += 1
-        self.soak.outcomes["unknown" if result == UNKNOWN else
-                           "failed" if result == FAILED else "answered"] += 1
+    def _some(self):
+        """One command, or what a binary client sends to read several keys."""
+        rng, key = self.soak.random, self.slots.pick()
+        name = self.dialect.name
+        if self.slots.cache.flushes and name != "meta" and rng.random() < FLUSH_SHARE:
+            return [self._flush()]
+        if key.is_mortal:
+            if not key.is_there and rng.random() < 0.3:
+                return [self._store(key, "set")]
+            return [self._read(key) if rng.random() < 0.8 else self._change(key)]
+        if rng.random() < 0.30:
+            if rng.random() < 0.4 and name != "meta":
+                keys = self.slots.pick_some()
+                if name == "text":
+                    tells = rng.random() < 0.4
+                    return [self._command("read" if tells else "get", keys, tells_token=tells)]
+                return [self._command("get", [one], quiet=True) for one in keys]
+            return [self._read(key)]
+        return [self._change(key)]
+
+    def _read(self, key):
+        rng, name = self.soak.random, self.dialect.name
+        quiet = name != "text" and rng.random() < 0.1
+        chance = rng.random()
+        if name == "binary" or chance < 0.5:
+            return self._command("get", [key], quiet=quiet)
+        if name == "meta" and chance < 0.6:
+            # Shares a call with others of its sort; what it tells of the life may be as old.
+            return self._command("timed", [key], tells_life=True, quiet=quiet)
+        # With a token it goes past copies and flights: it is no plain get.
+        return self._command("read", [key], tells_token=True, quiet=quiet,
+                             tells_life=name == "meta" and chance < 0.8)
+
+    def _change(self, key):
+        rng, name = self.soak.random, self.dialect.name
+        quiet = name != "text" and rng.random() < 0.05
+        chance = rng.random()
+        # Tokens of a value that carries a nonce say more than the value.
+        compares = key.tokens and not (key.is_counter and self.slots.cache.has_nonce)
+        if chance < 0.07:
+            exptime, ttl = self._life(key)
+            return self._command("gat", [key], ttl=ttl, exptime=exptime, quiet=quiet)
+        if chance < 0.13 and name != "meta":
+            exptime, ttl = self._life(key)
+            return self._command("touch", [key], ttl=ttl, exptime=exptime)
+        if chance < 0.24:
+            if compares and name != "text" and rng.random() < 0.5:
+                token, item = self._token(key)
+                return self._command("delete-if", [key], item, token=token, quiet=quiet)
+            return self._command("delete", [key], quiet=quiet)
+        if key.is_counter and chance < 0.72:
+            return self._count(key, compares)
+        if compares and not key.is_counter and chance < 0.45:
+            token, item = self._token(key)
+            return self._store(key, "cas", token, item)
+        if not key.is_counter and chance < 0.60:
+            value = self._value()
+            return self._command(rng.choice(("append", "prepend")), [key], value, value=value,
+                                 quiet=quiet)
+        return self._store(key, rng.choice(("set", "set", "add", "replace")))
+
+    def _token(self, key):
+        # Most tokens are out of date by now, and some of the latest are not.
+        return self.soak.random.choice(list(key.tokens.items())[-3:])
+
+    def _count(self, key, compares):
+        rng, name = self.soak.random, self.dialect.name
+        kind, delta = rng.choice((("incr", 1), ("incr", 1), ("incr", 7), ("decr", 1)))
+        initial = token = item = exptime = ttl = None
+        if name != "text" and rng.random() < 0.2:
+            initial, (exptime, ttl) = rng.randrange(100), self._life(key)
+        if name == "meta" and compares and rng.random() < 0.2:
+            token, item = self._token(key)
+        return self._command(kind, [key], (delta, initial, item), ttl, delta=delta, initial=initial,
+                             token=token, exptime=exptime)
+
+    def _store(self, key, kind, token=None, expected=None):
+        rng, name = self.soak.random, self.dialect.name
+        # Where a life may come back with equal bytes (history.py) they shall seldom be equal.
+        most = 1000000 if key.is_mortal else 1000
+        value = b"%d" % rng.randrange(most) if key.is_counter else self._value()
+        item = (rng.choice((0, 0, 7)), value)
+        exptime, ttl = self._life(key, may_be_absolute=kind == "set")
+        quiet = rng.random() < 0.05 and (name != "text" or kind == "set")
+        return self._command(kind, [key], item if expected is None else (expected, item), ttl,
+                             exptime=exptime, flags=item[0], value=value, token=token, quiet=quiet,
+                             tells_token=name == "meta" and rng.random() < 0.3)
+
+    def _flush(self):
+        sent, sent_at = self.soak.tick(), time.monotonic()
+
+        def operation_of(key):
+            op = Operation("flush", None, self.number, sent, sent_at, None, self.proxy)
+            op.key = key
+            key.operations.append(op)
+            key.in_flight += 1
+            return op
+        flush = Flush(operation_of)
+        flush.command = command = self._command("flush", [])
+        command.flush = flush
+        command.operations = [operation_of(key) for key in self.slots.keys + self.slots.leaving]
+        self.slots.flushes.append(flush)
+        self.soak.flushes += 1
+        return command
 
     def on_readable(self):
         data = self.socket.recv(65536)
@@ -195,64 +336,49 @@ class Connection:
         if not self.expected and self.heard:
             raise Violation(f"{self.slots.label}: a reply to nothing: {self.heard[:80]}")
 
-    def _line(self):
-        line, found, rest = self.heard.partition(b"\r\n")
-        if not found:
-            return None
-        self.heard = rest
-        return line
-
     def _take(self):
         """The reply to the oldest command, if all of it is there."""
-        shape, ops = self.expected[0]
-        if shape in ("get", "gets"):
-            return self._take_values(shape, ops)
-        line = self._line()
-        if line is None:
+        command = self.expected[0]
+        if not self.heard:
             return False
+        read = self.dialect.read(self.heard, command)
+        if read is None:
+            return False
+        size, answer = read
+        self.heard = self.heard[size:]
         self.expected.popleft()
-        op = ops[0]
-        if line.startswith(b"SERVER_ERROR "):
-            # What is not said to be unknown has not happened.
-            self.end(op, UNKNOWN if line.endswith(b"outcome unknown") else FAILED)
-        elif shape == "number" and line.strip().isdigit():
-            self.end(op, int(line))
-        elif line.decode() in ANSWERS[op.kind]:
-            self.end(op, line.decode())
-        else:
-            raise Violation(f"{op.key.name}: {op.kind} was answered {line}")
+        self._end(command, answer)
         return True
 
-    def _take_values(self, verb, ops):
-        at, found = 0, {}
-        while True:
-            end = self.heard.find(b"\r\n", at)
-            if end < 0:
-                return False
-            words = self.heard[at:end].split()
-            at = end + 2
-            if words[0] != b"VALUE":
-                break
-            size = int(words[3])
-            if len(self.heard) < at + size + 2:
-                return False
-            token = int(words[4]) if verb == "gets" else None
-            found[words[1].decode()] = ((int(words[2]), self.heard[at:at + size]), token)
-            at += size + 2
-        self.expected.popleft()
-        last, self.heard = self.heard[:at - 2], self.heard[at:]
-        if words[0] == b"SERVER_ERROR":
-            for op in ops:
-                self.end(op, FAILED)
-            return True
-        if words != [b"END"] or not set(found) <= {op.key.name for op in ops}:
-            raise Violation(f"{[op.key.name for op in ops]} were answered {last[-200:]}")
-        for op in ops:
-            item, token = found.get(op.key.name, (None, None))
-            if token is not None:
-                self._check_token(op.key, token, item)
-            self.end(op, item)
-        return True
+    def _end(self, command, answer):
+        if command.kind == "flush":
+            self._end_flush(command, answer.failure or "OK")
+            return
+        for at, op in enumerate(command.operations):
+            if answer.failure is not None:
+                # A gat is a get that failed, and says no more; it may have touched.
+                self.soak.end(op, UNKNOWN if op.kind == "gat" else answer.failure)
+                continue
+            result = answer.results[at]
+            if answer.tokens and answer.tokens[at] is not None:
+                stored = op.argument[1] if op.kind == "cas" else op.argument
+                told = {"get": result, "read": result, "gat": result}.get(op.kind, stored)
+                if op.kind not in UPDATES:
+                    self._check_token(op.key, answer.tokens[at], told)
+            op.key.is_there = result not in (None, "NOT_FOUND", "DELETED")
+            self.soak.end(op, result)
+        if command.life is not None:
+            told = answer.life if command.kind == "read" and answer.failure is None else None
+            self.soak.end(command.life, FAILED if told is None else told)
+
+    def _end_flush(self, command, result):
+        flush = command.flush
+        if result == UNKNOWN:
+            flush.unknown_since = time.monotonic()
+        else:
+            self.slots.flushes.remove(flush)
+        for op in command.operations:
+            self.soak.end(op, result)
 
     def _check_token(self, key, token, item):
         if key.tokens.setdefault(token, item) != item:
@@ -261,25 +387,16 @@ class Connection:
 
     def leave(self):
         """Closes with commands under way."""
-        for _, ops in self.expected:
-            for op in ops:
-                self.end(op, UNKNOWN)
+        for command in self.expected:
+            self._end(command, Answer(failure=UNKNOWN))
         self.socket.close()
 
 
-ANSWERS = {
-    "set": ("STORED",), "add": ("STORED", "NOT_STORED"), "replace": ("STORED", "NOT_STORED"),
-    "append": ("STORED", "NOT_STORED"), "prepend": ("STORED", "NOT_STORED"),
-    "cas": ("STORED", "EXISTS", "NOT_FOUND"), "delete": ("DELETED", "NOT_FOUND"),
-    "touch": ("TOUCHED", "NOT_FOUND"), "incr": ("NOT_FOUND",), "decr": ("NOT_FOUND",),
-}
-
-
 class Soak:
-    def __init__(self, seed, seconds, pause=0.004, connections=3):
+    def __init__(self, seed, seconds, pause=0.004):
         self.random, self.seconds, self.pause = random.Random(seed), seconds, pause
-        self.per_cache = connections
-        self.moment = self.values = self.explained = self.keys = self.ambiguous = 0
+        self.moment = self.values = self.opaques = self.flushes = 0
+        self.explained = self.ends = self.keys = self.ambiguous = 0
         self.outcomes, self.faults = collections.Counter(), collections.Counter()
         self.recoveries = []
 
@@ -287,23 +404,34 @@ class Soak:
         self.moment += 1
         return self.moment
 
+    def end(self, op, result):
+        op.end(result, self.tick(), time.monotonic())
+        op.key.in_flight -= 1
+        if result == UNKNOWN and op.effect(op.key.is_mortal) is not None:
+            op.key.unknown += 1
+        self.outcomes["unknown" if result == UNKNOWN else
+                      "failed" if result == FAILED else "answered"] += 1
+
     def judge(self, slots, key):
-        allowed = None if slots.staleness is None else slots.staleness + SLACK
         self.keys += 1
         try:
-            self.explained += check(key.operations, allowed, key.name)
+            explained, ends = check(key.operations, slots.cache.staleness, key.name.decode())
         except TooAmbiguous:
             self.ambiguous += 1
+        else:
+            self.explained += explained
+            self.ends += ends
 
     def run(self, backend, ports, sabotage=None):
+        """`ports` of each cache, of each proxy."""
         self.backend = backend
-        self.caches = [Slots(self, label, port, staleness)
-                       for (label, _, staleness), port in zip(CACHES, ports)]
+        self.caches = [Slots(self, cache, some) for cache, some in zip(CACHES, ports)]
         self.selector = selectors.DefaultSelector()
         self.connections = 0
         for slots in self.caches:
-            for _ in range(self.per_cache):
-                self._connect(slots)
+            for proxy in range(PROXIES):
+                for dialect in DIALECTS:
+                    self._connect(slots, dialect, proxy)
         self.thaw_at = self.start_at = None
         end, change_at = time.monotonic() + self.seconds, 0
         while (now := time.monotonic()) < end:
@@ -317,9 +445,13 @@ class Soak:
                 slots.tidy()
         self._settle()
 
-    def _connect(self, slots):
+    def _recover(self):
+        since = time.monotonic()
+        self.recoveries += [recovery(port, since) for port in self.caches[0].ports]
+
+    def _connect(self, slots, dialect, proxy):
         self.connections += 1
-        one = Connection(self, slots, self.connections)
+        one = Connection(self, slots, self.connections, dialect, proxy)
         self.selector.register(one.socket, selectors.EVENT_READ, one)
 
     def _turn(self, asking=True):
@@ -332,7 +464,7 @@ class Soak:
         if self.start_at is not None and now >= self.start_at:
             self.start_at = None
             self.backend.start()
-            self.recoveries.append(recovery(self.caches[0].port))
+            self._recover()
         for entry in list(self.selector.get_map().values()):
             one = entry.data
             if one.expected:
@@ -347,7 +479,7 @@ class Soak:
     def _replace(self, one):
         self.selector.unregister(one.socket)
         one.leave()
-        self._connect(one.slots)
+        self._connect(one.slots, one.dialect, one.proxy)
 
     def _change(self):
         """Another fault, or none."""
@@ -389,18 +521,13 @@ class Soak:
             self.thaw_at = 0
         self._turn(asking=False)
         self.backend.calm()
-        self.recoveries.append(recovery(self.caches[0].port))
+        self._recover()
         quiet = time.monotonic() + 1
         while time.monotonic() < quiet or any(entry.data.expected for entry in
                                               self.selector.get_map().values()):
             self._turn(asking=False)
         for entry in list(self.selector.get_map().values()):
-            one = entry.data
-            for key in one.slots.keys:
-                op = one._operation(key, "read")
-                one.expected.append(("gets", [op]))
-                one.socket.send(b"gets %s\r\n" % key.name.encode())
-            one.asked_at = time.monotonic()
+            entry.data.read_all()
         while any(entry.data.expected for entry in self.selector.get_map().values()):
             self._turn(asking=False)
         for entry in list(self.selector.get_map().values()):
@@ -411,52 +538,61 @@ class Soak:
                 self.judge(slots, key)
 
     def report(self):
-        print(f"{dict(self.outcomes)}, {self.explained} answers explained, {self.keys} keys, "
-              f"{self.ambiguous} too ambiguous; faults {dict(self.faults)}; slowest recovery "
-              f"{max(self.recoveries) * 1000:.0f} ms")
+        print(f"{dict(self.outcomes)}, {self.explained} answers explained, {self.ends} by the end of a "
+              f"life, {self.keys} keys, {self.ambiguous} too ambiguous, {self.flushes} flushes; faults "
+              f"{dict(self.faults)}; slowest recovery {max(self.recoveries) * 1000:.0f} ms")
 
 
 @contextlib.contextmanager
 def soaked(workers=2):
-    with Backend() as backend:
+    """A backend, the proxies before it, and the ports of each cache."""
+    with Backend() as backend, contextlib.ExitStack() as stack:
         settings = []
-        for at, (label, some, _) in enumerate(CACHES):
-            settings += [f"cache[{at}].port=0", f"cache[{at}].cache_name={label}",
+        for at, cache in enumerate(CACHES):
+            settings += [f"cache[{at}].port=0", f"cache[{at}].cache_name={cache.label}",
                          f"cache[{at}].get_error=error", f"cache[{at}].deadline={DEADLINE}s",
-                         *(f"cache[{at}].{one}" for one in some)]
-        with fronted(backend, *settings, workers=workers, helpers=True) as front:
+                         *(f"cache[{at}].{one}" for one in cache.settings)]
+        fronts, ports = [], []
+        for _ in range(PROXIES):
+            front = stack.enter_context(fronted(backend, *settings, workers=workers, helpers=True))
             front.wait_log(r"(?s)(memcache on .*){%d}" % len(CACHES))
-            yield backend, front, [int(port) for port in
-                                  re.findall(r"memcache on \S+:(\d+)\b", front.log())]
+            fronts.append(front)
+            ports.append([int(port) for port in
+                          re.findall(r"memcache on \S+:(\d+)\b", front.log())])
+        yield backend, fronts, list(zip(*ports))
 
 
 def test_every_reply_is_explained():
     seconds = MINUTES * 60 or 12
     print(f"seed {SEED}, {seconds:.0f} s")
-    with soaked() as (backend, front, ports):
-        recovery(ports[0])
+    with soaked() as (backend, fronts, ports), contextlib.ExitStack() as stack:
+        for port in ports[0]:
+            recovery(port)
         soak = Soak(SEED, seconds)
-        with nothing_left_behind(front, grown_kb=32 * 1024):
+        with stack:
+            for front in fronts:
+                stack.enter_context(nothing_left_behind(front, grown_kb=32 * 1024))
             soak.run(backend, ports)
         soak.report()
         assert soak.explained > 20 * seconds, soak.explained
+        assert soak.ends > seconds / 4, soak.ends
         assert soak.ambiguous * 20 <= soak.keys, "too much was left unchecked"
 
 
 def test_a_foreign_write_is_found():
     """The checker fails: somebody whom the model does not know overwrites what was acknowledged."""
     with soaked() as (backend, _, ports):
-        recovery(ports[0])
+        recovery(ports[0][0])
         soak = Soak(1, 4)
         soak._change = lambda: None
-        stranger = socket.create_connection(("127.0.0.1", ports[1]), 10)
+        stranger = socket.create_connection(("127.0.0.1", ports[1][0]), 10)
         overwritten = set()
 
         def sabotage(running):
-            key = running.caches[1].keys[-1]
+            key = running.caches[1].keys[1]
             if len(key.operations) > 50:
-                overwritten.add(key.name)
-                stranger.sendall(b"set %s 0 300 7\r\nstrange\r\n" % key.name.encode())
+                overwritten.add(key.name.decode())
+                stranger.sendall(b"set %s 0 300 7\r\nstrange\r\n" % key.name)
         try:
             soak.run(backend, ports, sabotage)
         except Violation as found:
@@ -470,11 +606,13 @@ def test_a_foreign_write_is_found():
 # --- The checker by itself.
 
 def history(*lines):
-    """(connection, kind, argument, result, sent, answered[, seconds])"""
+    """(connection, kind, argument, result, sent, answered[, seconds[, proxy[, ttl]]]); without
+    seconds, the positions are seconds."""
     ops = []
-    for connection, kind, argument, result, sent, answered, *at in lines:
-        op = Operation(kind, argument, connection, sent, at[0] if at else sent)
-        ops.append(op.end(result, answered, at[0] if at else answered))
+    for connection, kind, argument, result, sent, answered, *more in lines:
+        at, proxy, ttl = (*more, *(None, 0, None)[len(more):])
+        op = Operation(kind, argument, connection, sent, sent if at is None else at, ttl, proxy)
+        ops.append(op.end(result, answered, answered if at is None else at))
     return ops
 
 
@@ -490,6 +628,7 @@ def wrong(*lines, **how):
     raise AssertionError(f"accepted: {lines}")
 
 
+ONE = (1, None, None)  # More, to what there is, whatever it is.
 A, B, C = (0, b"a"), (0, b"b"), (0, b"c")
 
 
@@ -519,11 +658,11 @@ def test_unknown_outcomes_happen_once_or_never():
 
 def test_counts_are_exact():
     zero = (1, "set", (0, b"10"), "STORED", 1, 2)
-    right(zero, (1, "incr", 1, UNKNOWN, 3, 4), (1, "incr", 1, 12, 5, 6))
-    right(zero, (1, "incr", 1, UNKNOWN, 3, 4), (1, "incr", 1, 11, 5, 6))
-    wrong(zero, (1, "incr", 1, UNKNOWN, 3, 4), (1, "incr", 1, 13, 5, 6))
-    wrong(zero, (1, "incr", 1, 11, 3, 6), (2, "incr", 1, 11, 4, 5))
-    right(zero, (1, "decr", 1, 9, 3, 4), (1, "get", None, (0, b"9 "), 5, 6))
+    right(zero, (1, "incr", ONE, UNKNOWN, 3, 4), (1, "incr", ONE, 12, 5, 6))
+    right(zero, (1, "incr", ONE, UNKNOWN, 3, 4), (1, "incr", ONE, 11, 5, 6))
+    wrong(zero, (1, "incr", ONE, UNKNOWN, 3, 4), (1, "incr", ONE, 13, 5, 6))
+    wrong(zero, (1, "incr", ONE, 11, 3, 6), (2, "incr", ONE, 11, 4, 5))
+    right(zero, (1, "decr", ONE, 9, 3, 4), (1, "get", None, (0, b"9 "), 5, 6))
 
 
 def test_cas_and_the_order_of_a_connection():
@@ -538,11 +677,11 @@ def test_cas_and_the_order_of_a_connection():
 def test_staleness_is_bounded():
     late = ((1, "set", A, "STORED", 1, 2, 0.0), (1, "set", B, UNKNOWN, 3, 4, 0.1),
             (2, "read", None, B, 5, 6, 0.2))
-    right(*late, (2, "get", None, A, 7, 8, 0.5), staleness=0.4)
-    wrong(*late, (2, "get", None, A, 7, 8, 0.9), staleness=0.4)
+    right(*late, (2, "get", None, A, 7, 8, 0.5), staleness={"get": (0.4, 0.2)})
+    wrong(*late, (2, "get", None, A, 7, 8, 0.9), staleness={"get": (0.4, 0.2)})
     wrong(*late, (2, "get", None, A, 7, 8, 0.5))
     known = (late[0], (1, "set", B, "STORED", 3, 4, 0.1))
-    wrong(*known, (2, "get", None, A, 5, 6, 0.2), staleness=0.4)
+    wrong(*known, (2, "get", None, A, 5, 6, 0.2), staleness={"get": (0.4, 0.2)})
 
 
 if __name__ == "__main__":
