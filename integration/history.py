@@ -367,13 +367,14 @@ class Checker:
             self._remember(op, possible)
 
     def _note_end(self, op):
-        if self.mortal and op.kind in ("read", "touch", "gat", "life") and op.result in (
+        if self.mortal and op.kind in ("read", "get", "touch", "gat") and op.result in (
                 None, "NOT_FOUND"):
             removers = [one for one in self.pending if one is not op and one.kind not in LOOKS]
             self.ends += not removers and all(
                 item is not None and not maybe for item, _, maybe in self.configurations)
 
     def _check_weak(self, op):
+        self._note_end(op)
         self._remember(op, self._search(lambda c: False)[1])
         of_value, of_miss = self.staleness[op.kind]
         since = op.sent_at - (of_miss if op.result is None else of_value)

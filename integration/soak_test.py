@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """momento_proxy under random commands and random faults, every reply held against a model.
 
-    integration/soak_test.py [BIN_DIR] [--minutes 10] [--seed N]     without --minutes: 12 seconds
+    integration/soak_test.py [BIN_DIR] [--minutes 10] [--seed N]     without --minutes: 8 seconds
 
 One thread drives all connections, so "sent before" and "answered before" are certain. Keys are given
 up for new ones when much about them is unknown, or when the backend restarts, which loses its memory;
@@ -34,6 +34,7 @@ def option(name, default):
 MINUTES = option("--minutes", 0.0)
 SEED = option("--seed", random.randrange(1 << 30))
 
+import binary  # noqa: E402
 from backend import Backend, fronted, nothing_left_behind, recovery  # noqa: E402
 from harness import main  # noqa: E402
 from dialects import Answer, Binary, Command, Meta, Text  # noqa: E402
@@ -43,7 +44,7 @@ DEADLINE = 0.4
 STALENESS = 0.4
 SLACK = 0.25  # How much longer a busy machine may take to look at its clock.
 SLOTS, MORTALS = 8, 3  # Of the keys of a cache, the last ones live for seconds.
-MORTAL_SHARE = 0.06    # Of what is asked.
+MORTAL_SHARE = 0.12    # Of what is asked.
 FLUSH_SHARE = 0.0005
 LONG_LIFE = 3000       # Seconds; no key is in use for so long.
 FORGOTTEN = 30         # Seconds after which no call that nobody has heard of is still under way.
@@ -92,6 +93,7 @@ class Key:
         self.operations, self.unknown, self.in_flight = [], 0, 0
         self.tokens = {}  # cas token -> item
         self.is_there = False  # As far as the last answer told.
+        self.asked_at = self.rests_until = 0.0  # A mortal one is let alone at times.
 
 
 class Flush:
@@ -125,9 +127,13 @@ class Slots:
         return key
 
     def pick(self):
-        rng = self.soak.random
-        return rng.choice(self.keys[-MORTALS:] if rng.random() < MORTAL_SHARE
-                          else self.keys[:-MORTALS])
+        rng, now = self.soak.random, time.monotonic()
+        key = rng.choice(self.keys[-MORTALS:] if rng.random() < MORTAL_SHARE
+                         else self.keys[:-MORTALS])
+        if key.is_mortal and now - key.asked_at < 0.03:
+            key = rng.choice(self.keys[:-MORTALS])
+        key.asked_at = now
+        return key
 
     def pick_some(self):
         count = self.soak.random.choice((2, 2, 3))
@@ -138,7 +144,7 @@ class Slots:
         self.flushes = [one for one in self.flushes if one.unknown_since is None or
                         now - one.unknown_since < FORGOTTEN]
         for slot, key in enumerate(self.keys):
-            if len(key.operations) >= OPERATIONS_MAX or key.unknown >= UNKNOWN_MAX:
+            if len(key.operations) >= self.soak.operations_max or key.unknown >= UNKNOWN_MAX:
                 self.leaving.append(key)
                 self.keys[slot] = self._key(slot)
         for key in [one for one in self.leaving if one.in_flight == 0]:
@@ -228,9 +234,11 @@ class Connection:
         if self.slots.cache.flushes and name != "meta" and rng.random() < FLUSH_SHARE:
             return [self._flush()]
         if key.is_mortal:
-            if not key.is_there and rng.random() < 0.3:
-                return [self._store(key, "set")]
-            return [self._read(key) if rng.random() < 0.8 else self._change(key)]
+            now = time.monotonic()
+            if now < key.rests_until:
+                return [self._read(key)]
+            key.rests_until = now + rng.choice((0, 0.5, 1.3, 2.5, 3.5))
+            return [self._change(key) if key.is_there else self._store(key, "set")]
         if rng.random() < 0.30:
             if rng.random() < 0.4 and name != "meta":
                 keys = self.slots.pick_some()
@@ -393,8 +401,9 @@ class Connection:
 
 
 class Soak:
-    def __init__(self, seed, seconds, pause=0.004):
+    def __init__(self, seed, seconds, pause=0.004, operations_max=OPERATIONS_MAX):
         self.random, self.seconds, self.pause = random.Random(seed), seconds, pause
+        self.operations_max = operations_max
         self.moment = self.values = self.opaques = self.flushes = 0
         self.explained = self.ends = self.keys = self.ambiguous = 0
         self.outcomes, self.faults = collections.Counter(), collections.Counter()
@@ -544,8 +553,8 @@ class Soak:
 
 
 @contextlib.contextmanager
-def soaked(workers=2):
-    """A backend, the proxies before it, and the ports of each cache."""
+def soaked(*changes, workers=2):
+    """A backend, the proxies before it, and the ports of each cache. `changes` come last."""
     with Backend() as backend, contextlib.ExitStack() as stack:
         settings = []
         for at, cache in enumerate(CACHES):
@@ -554,7 +563,8 @@ def soaked(workers=2):
                          *(f"cache[{at}].{one}" for one in cache.settings)]
         fronts, ports = [], []
         for _ in range(PROXIES):
-            front = stack.enter_context(fronted(backend, *settings, workers=workers, helpers=True))
+            front = stack.enter_context(fronted(backend, *settings, *changes, workers=workers,
+                                                helpers=True))
             front.wait_log(r"(?s)(memcache on .*){%d}" % len(CACHES))
             fronts.append(front)
             ports.append([int(port) for port in
@@ -563,7 +573,7 @@ def soaked(workers=2):
 
 
 def test_every_reply_is_explained():
-    seconds = MINUTES * 60 or 12
+    seconds = MINUTES * 60 or 8
     print(f"seed {SEED}, {seconds:.0f} s")
     with soaked() as (backend, fronts, ports), contextlib.ExitStack() as stack:
         for port in ports[0]:
@@ -583,7 +593,7 @@ def test_a_foreign_write_is_found():
     """The checker fails: somebody whom the model does not know overwrites what was acknowledged."""
     with soaked() as (backend, _, ports):
         recovery(ports[0][0])
-        soak = Soak(1, 4)
+        soak = Soak(1, 4, operations_max=80)
         soak._change = lambda: None
         stranger = socket.create_connection(("127.0.0.1", ports[1][0]), 10)
         overwritten = set()
@@ -601,6 +611,21 @@ def test_a_foreign_write_is_found():
             assert str(found).split(":")[0] in overwritten, (overwritten, found)
         else:
             raise AssertionError("nobody noticed")
+
+
+def test_a_broken_promise_is_found():
+    """Proxies whose copies last longer than the model allows, and one whose items end too soon."""
+    for cache, *changes in ((2, "near_staleness=5s"), (1, "default_ttl=600ms", "max_ttl=600ms")):
+        with soaked(*(f"cache[{cache}].{change}" for change in changes)) as (backend, _, ports):
+            recovery(ports[0][0])
+            soak = Soak(1, 20, operations_max=40)
+            soak._change = lambda: None
+            try:
+                soak.run(backend, ports)
+            except Violation as found:
+                assert str(found).startswith(CACHES[cache].label), found
+            else:
+                raise AssertionError(f"nobody noticed {changes}")
 
 
 # --- The checker by itself.
@@ -682,6 +707,174 @@ def test_staleness_is_bounded():
     wrong(*late, (2, "get", None, A, 7, 8, 0.5))
     known = (late[0], (1, "set", B, "STORED", 3, 4, 0.1))
     wrong(*known, (2, "get", None, A, 5, 6, 0.2), staleness={"get": (0.4, 0.2)})
+
+
+SHOWS_COPIES = {"staleness": {"get": (0.4, 0.2), "timed": (0.2, 0.2)}}
+
+
+def test_another_proxys_writes_are_missed_for_a_while_only():
+    # Connection 9 is at proxy 1, the others are at proxy 0.
+    first = (1, "set", A, "STORED", 1, 2, 0.0, 0)
+    foreign = (9, "set", B, "STORED", 3, 4, 1.0, 1)
+    copied = (first, foreign)
+    right(*copied, (2, "get", None, A, 5, 6, 1.3), **SHOWS_COPIES)
+    right(*copied, (2, "get", None, B, 5, 6, 1.3), (2, "get", None, A, 7, 8, 1.35), **SHOWS_COPIES)
+    wrong(*copied, (2, "get", None, A, 5, 6, 1.5), **SHOWS_COPIES)
+    wrong(*copied, (2, "get", None, A, 5, 6, 1.3))
+    # Neither gets, cas and counts, nor another sort of get, show copies.
+    wrong(*copied, (2, "read", None, A, 5, 6, 1.3), **SHOWS_COPIES)
+    wrong(*copied, (2, "cas", (A, C), "STORED", 5, 6, 1.3), **SHOWS_COPIES)
+    wrong(*copied, (2, "timed", None, A, 5, 6, 1.3), **SHOWS_COPIES)
+    # A miss is missed for as long as a flight takes, not for as long as a copy lasts.
+    made = (9, "set", A, "STORED", 1, 2, 1.0, 1)
+    right(made, (2, "get", None, None, 3, 4, 1.1), **SHOWS_COPIES)
+    wrong(made, (2, "get", None, None, 3, 4, 1.3), **SHOWS_COPIES)
+
+
+def test_a_proxy_never_misses_its_own_writes():
+    first = (9, "set", A, "STORED", 1, 2, 0.0, 1)
+    own = (1, "set", B, "STORED", 3, 4, 1.0, 0)
+    wrong(first, own, (2, "get", None, A, 5, 6, 1.1), **SHOWS_COPIES)
+    right(first, own, (9, "get", None, A, 5, 6, 1.1, 1), **SHOWS_COPIES)
+    right(first, own, (9, "set", C, "STORED", 5, 6, 1.1, 1), (2, "get", None, B, 7, 8, 1.2),
+          **SHOWS_COPIES)
+    wrong(first, own, (9, "set", C, "STORED", 5, 6, 1.1, 1), (2, "get", None, A, 7, 8, 1.2),
+          **SHOWS_COPIES)
+    for kind, argument, result in (("delete", None, "DELETED"), ("flush", None, "OK"),
+                                   ("append", b"b", "STORED"), ("cas", (A, B), "STORED")):
+        wrong(first, (1, kind, argument, result, 3, 4, 1.0, 0), (2, "get", None, A, 5, 6, 1.1),
+              **SHOWS_COPIES)
+    # Sent together with its write, before that was answered.
+    wrong(first, (1, "set", B, "STORED", 3, 5, 1.0, 0), (1, "get", None, A, 4, 6, 1.0), **SHOWS_COPIES)
+    right(first, (1, "set", B, "STORED", 3, 5, 1.0, 0), (2, "get", None, A, 4, 6, 1.0), **SHOWS_COPIES)
+    # Overwritten from elsewhere before it was acknowledged, it may be copied all the same.
+    beside = (first, (1, "set", B, "STORED", 3, 8, 1.0, 0), (9, "set", C, "STORED", 4, 5, 1.0, 1),
+              (9, "read", None, C, 6, 7, 1.0, 1))
+    right(*beside, (2, "get", None, B, 9, 10, 1.1), **SHOWS_COPIES)
+    wrong(*beside, (2, "get", None, A, 9, 10, 1.1), **SHOWS_COPIES)
+
+
+def test_lives_end_in_their_time():
+    brief = (1, "set", A, "STORED", 1, 2, 10.0, 0, 2)
+    right(brief, (2, "read", None, A, 3, 4, 11.8))
+    wrong(brief, (2, "read", None, None, 3, 4, 11.8))
+    right(brief, (2, "read", None, None, 3, 4, 12.05))
+    right(brief, (2, "read", None, A, 3, 4, 12.05))
+    wrong(brief, (2, "read", None, A, 3, 4, 12.2))
+    wrong(brief, (2, "read", None, None, 3, 4, 12.05), (2, "read", None, A, 5, 6, 12.06))
+    wrong(brief, (2, "delete", None, "DELETED", 3, 4, 12.2))
+    right(brief, (2, "add", B, "STORED", 3, 4, 12.2))
+    wrong(brief, (2, "add", B, "STORED", 3, 4, 11.8))
+    # Copies end as late as they may be old.
+    right(brief, (2, "get", None, A, 3, 4, 12.4), **SHOWS_COPIES)
+    wrong(brief, (2, "get", None, A, 3, 4, 12.6), **SHOWS_COPIES)
+    wrong(brief, (2, "get", None, None, 3, 4, 11.8), **SHOWS_COPIES)
+
+
+def test_lives_are_changed_and_told():
+    brief = (1, "set", A, "STORED", 1, 2, 10.0, 0, 2)
+    touched = (2, "touch", None, "TOUCHED", 3, 4, 11.0, 0, 3)
+    right(brief, touched, (3, "read", None, A, 5, 6, 13.8))
+    wrong(brief, touched, (3, "read", None, None, 5, 6, 13.8))
+    wrong(brief, touched, (3, "read", None, A, 5, 6, 14.2))
+    wrong(brief, (2, "touch", None, "TOUCHED", 3, 4, 12.2, 0, 3))
+    wrong(brief, (2, "gat", None, None, 3, 4, 11.0, 0, 3))
+    right(brief, (2, "gat", None, A, 3, 4, 11.0, 0, 3), (3, "read", None, A, 5, 6, 13.8))
+    right(brief, (2, "gat", None, UNKNOWN, 3, 4, 11.0, 0, 3), (3, "read", None, A, 5, 6, 13.8))
+    right(brief, (2, "gat", None, UNKNOWN, 3, 4, 11.0, 0, 3), (3, "read", None, None, 5, 6, 12.2))
+    # What changes an item leaves its life, and undoes a touch that it overlaps, but no other.
+    more = (4, "append", b"+", "STORED", 5, 6, 11.1)
+    right(brief, touched, more, (3, "read", None, (0, b"a+"), 7, 8, 13.8))
+    wrong(brief, touched, more, (3, "read", None, None, 7, 8, 13.8))
+    slow = (4, "append", b"+", "STORED", 2.5, 6, 11.0)
+    right(brief, touched, slow, (3, "read", None, None, 7, 8, 13.8))
+    wrong(brief, touched, slow, (3, "read", None, None, 7, 8, 11.8))
+    # The seconds that are left, begun ones included.
+    right(brief, (2, "life", None, 1, 3, 4, 11.5))
+    wrong(brief, (2, "life", None, 2, 3, 4, 11.5))
+    right(brief, touched, (2, "life", None, 3, 5, 6, 11.5))
+    wrong(brief, touched, (2, "life", None, 1, 5, 6, 11.5))
+    right((1, "set", A, "STORED", 1, 2), (2, "life", None, 3000, 3, 4))
+    wrong((1, "set", A, "STORED", 1, 2), (2, "life", None, 3, 3, 4))
+
+
+def test_what_was_flushed_stays_away():
+    first, flush = (1, "set", A, "STORED", 1, 2), (2, "flush", None, "OK", 3, 4)
+    right(first, flush, (3, "get", None, None, 5, 6))
+    wrong(first, flush, (3, "get", None, A, 5, 6))
+    wrong(first, flush, (3, "add", B, "NOT_STORED", 5, 6))
+    wrong(first, (2, "flush", None, FAILED, 3, 4), (3, "get", None, None, 5, 6))
+    late = (first, (2, "flush", None, UNKNOWN, 3, 4), (3, "get", None, A, 5, 6),
+            (3, "get", None, None, 7, 8))
+    right(*late)
+    wrong(*late, (3, "get", None, A, 9, 10))
+    # On the other proxy a copy of it may last.
+    right(first, (2, "flush", None, "OK", 3, 4, 4.0, 1), (3, "get", None, A, 5, 6, 4.2), **SHOWS_COPIES)
+    wrong(first, (2, "flush", None, "OK", 3, 4, 4.0, 1), (3, "get", None, A, 5, 6, 4.6), **SHOWS_COPIES)
+
+
+def test_tokens_of_deletes_and_counts_match_or_not():
+    first = (1, "set", A, "STORED", 1, 2)
+    right(first, (2, "delete-if", A, "DELETED", 3, 4), (3, "get", None, None, 5, 6))
+    wrong(first, (2, "delete-if", B, "DELETED", 3, 4))
+    wrong(first, (2, "delete-if", A, "EXISTS", 3, 4))
+    wrong(first, (2, "delete-if", B, "EXISTS", 3, 4), (3, "get", None, None, 5, 6))
+    wrong(first, (2, "delete-if", A, "NOT_FOUND", 3, 4))
+    # What was written between its two calls goes with it.
+    right(first, (2, "delete-if", A, "DELETED", 3, 6), (3, "set", B, "STORED", 4, 5),
+          (3, "get", None, None, 7, 8))
+    ten = (1, "set", (0, b"10"), "STORED", 1, 2)
+    right(ten, (2, "incr", (1, None, (0, b"10")), 11, 3, 4))
+    wrong(ten, (2, "incr", (1, None, (0, b"9")), 11, 3, 4))
+    wrong(ten, (2, "incr", (1, None, (0, b"10")), "EXISTS", 3, 4))
+    right((2, "incr", (1, 5, None), 5, 3, 4), (3, "get", None, (0, b"5"), 5, 6))
+    wrong((2, "incr", (1, 5, None), 6, 3, 4))
+    wrong(ten, (2, "incr", (1, 5, None), 5, 3, 4))
+
+
+def test_a_dialect_takes_no_wrong_reply():
+    """A token that stood for another item, another command's key or opaque, a word out of place."""
+    soak = Soak(1, 0)
+    key = Key(b"k", False, False)
+    one = Connection.__new__(Connection)
+    one.soak, one.number, one.proxy = soak, 1, 0
+    get = dict(tells_token=True)
+
+    def says(dialect, kind, reply, token=None, **told):
+        one.dialect, one.heard, one.expected = dialect, reply, collections.deque()
+        argument = (A, B) if kind == "cas" else None
+        one.expected.append(one._command(kind, [key], argument, token=token, **told))
+        one._take()
+
+    def refuses(*args, **told):
+        try:
+            says(*args, **told)
+        except Violation:
+            return
+        raise AssertionError(f"accepted: {args}")
+    text, meta, packets = DIALECTS
+
+    def next_opaque():
+        return soak.opaques + 1
+    says(meta, "read", b"VA 1 kk O%d c7 f0\r\na\r\n" % next_opaque(), **get)
+    says(text, "read", b"VALUE k 0 1 7\r\na\r\nEND\r\n", **get)
+    refuses(meta, "read", b"VA 1 kk O%d c7 f0\r\nb\r\n" % next_opaque(), **get)
+    refuses(text, "read", b"VALUE k 0 1 7\r\nb\r\nEND\r\n", **get)
+    refuses(packets, "get", packet_of(next_opaque(), b"k", b"b", 7))
+    says(packets, "get", packet_of(next_opaque(), b"k", b"a", 7))
+    refuses(packets, "get", packet_of(next_opaque(), b"j", b"a", 7))
+    refuses(packets, "get", packet_of(next_opaque() + 1, b"k", b"a", 7))
+    refuses(meta, "read", b"VA 1 kj O%d c7 f0\r\na\r\n" % next_opaque(), **get)
+    refuses(meta, "read", b"VA 1 kk O%d c7 f0\r\na\r\n" % (next_opaque() + 1), **get)
+    refuses(meta, "read", b"VA 1 kk O%d c7 f0 W\r\na\r\n" % next_opaque(), **get)
+    refuses(meta, "set", b"NF kk O%d\r\n" % next_opaque(), value=b"a")
+    refuses(text, "set", b"EXISTS\r\n", value=b"a")
+    # The model knows the item of each token, so a cas that should not have matched is found there.
+    wrong((1, "set", A, "STORED", 1, 2), (1, "set", B, "STORED", 3, 4), (2, "cas", (A, C), "STORED", 5, 6))
+
+
+def packet_of(opaque, key, value, token):
+    return binary.packet(binary.GETK, key, value, b"\0\0\0\0", token, opaque.to_bytes(4, "big"), magic=0x81)
 
 
 if __name__ == "__main__":
