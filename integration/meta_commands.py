@@ -5,7 +5,7 @@ and q of ma), and where it answers with what happens to lie about is left out:
 
 * t after a time that is past: memcached tells a number below zero as one near 2^32;
 * an opaque that is too long, but for md: memcached does all the rest of the command;
-* I of ms with a token of another write: which of two is older is each server's own;
+* I of ms with a token that no server gave: which is older is each server's own;
 * T of ma that makes a number longer: memcached gives the new time to the item it replaces;
 * c of what is gone at once: ours has no token for it.
 
@@ -72,6 +72,7 @@ class MetaCommands:
 
     def __init__(self, commands, whole=True):
         self.commands, self.rng, self.tokens = commands, commands.rng, commands.tokens
+        self.whole = whole
         self.letters_of_get = b"vvfshluk" if whole else b"vvfsuk"
         self.tokens_of_another = [OLDEST, b"%d" % 2**63] if whole else [OLDEST]
 
@@ -156,8 +157,13 @@ class MetaCommands:
         if self.chance(0.4):
             flags.append(b"M" + self.rng.choice([b"S", b"E", b"A", b"P", b"R", b"R", b"A"]))
         if self.tokens and self.chance(0.3):
-            flags.append(b"C" + (self.rng.choice(self.tokens_of_another) if b"I" in flags
-                                 else self.token(key)))
+            if b"I" not in flags:
+                token = self.token(key)
+            elif self.whole and key in self.commands.KEYS and self.chance(0.7):
+                token = b"@%s@" % key  # Of the last write that was told, or of one before.
+            else:
+                token = self.rng.choice(self.tokens_of_another)
+            flags.append(b"C" + token)
         if self.tokens and told and self.chance(0.4):
             flags += [b"c"] + ([b"k"] if b"k" not in flags else [])
         count = len(value)

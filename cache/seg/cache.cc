@@ -105,6 +105,7 @@ class CacheImpl final : public Cache {
   size_t item_bytes_max() const override {
     return heap_->item_bytes_max() - Item::kOverheadMax;
   }
+  uint64_t token_end() const override { return heap_->token_end(); }
   void ListenToEvictions(EvictionListener* listener) override {
     heap_->ListenToEvictions(listener);
   }
@@ -509,6 +510,8 @@ std::optional<StoreResult> CacheImpl::TryApply(
   uint32_t marks = update->inherits_marks && found.found() ? found.marks_
                                                            : FirstMarks(moment.now_ms);
   if (update->marks.has_value()) marks = MarkWord::With(marks, *update->marks);
+  // A token may be kept, too, and then it is named if it was.
+  marks = MarkWord::Named(marks, update->cas != 0 && (update->cas != cas || found.cas_is_named()));
   found = ItemRef();  // Its segment may be the one to give way.
   const ItemSpec spec{key, update->value, update->flags, update->cas,
                       DeadlineFor(moment.now_ms, update->ttl_ms), marks};

@@ -59,6 +59,8 @@ class ItemRef {
     if (kept_cas_ != 0 || sequence_ == nullptr) return kept_cas_;
     return (sequence_->load(std::memory_order_relaxed) << kPlaceBits) | place_;
   }
+  // Whether the writer named the token (Update::cas).
+  bool cas_is_named() const { return MarkWord::IsNamed(marks_); }
   // Milliseconds left, or kNever.
   int64_t ttl_ms() const { return ttl_ms_; }
   Marks marks() const { return MarkWord::Of(marks_); }
@@ -107,7 +109,7 @@ struct Update {
   // for `marks` if given.
   bool inherits_marks = false;
   // kStore: the token of what is stored, exactly; 0: a new one that no write of the key had. A named
-  // one is as unique as whoever names it makes it, and costs eight bytes.
+  // one is as unique as whoever names it makes it, and costs twelve bytes.
   uint64_t cas = 0;
   Token token = Token::kTold;  // What becomes of new_cas.
   uint64_t new_cas = 0;        // Out: the token of what was stored.
@@ -210,6 +212,8 @@ class Cache {
   // `stride`-th segment. Nobody is stopped meanwhile, so what is written, moved or removed at the same
   // time may be missed or seen twice. 170 ns an item (2 M items of 160 bytes, 2-core AMD EPYC VM).
   virtual void VisitSizes(uint32_t stride, absl::FunctionRef<void(size_t bytes)> see) = 0;
+  // More than any token that the cache has chosen so far.
+  virtual uint64_t token_end() const = 0;
   // The largest key + value that fits.
   virtual size_t item_bytes_max() const = 0;
   // `listener` hears of evictions from now on, and outlives the last write. Before any thread uses the

@@ -12,13 +12,10 @@
 namespace seg {
 namespace {
 
-// A thousand segments: enough for every TTL in use to have a tail, and for eviction to choose from.
-// A quarter of that will do where they would otherwise be so small that items of some kilobytes leave
-// much of them empty. Not smaller than two pages; not larger than what is emptied in a fraction of a
-// millisecond.
-constexpr uint64_t kSegmentsWanted = 1024;
-constexpr uint64_t kSegmentsEnough = 256;
-constexpr uint64_t kSegmentBytesRoomy = 32 << 10;
+// Enough segments for every TTL in use to have a tail, and for eviction to choose from: four times as
+// many miss a per mille less (README, "Miss ratios"), but items of some kilobytes leave much of them
+// empty. Not smaller than two pages; not larger than what is emptied in a fraction of a millisecond.
+constexpr uint64_t kSegmentsWanted = 256;
 constexpr uint64_t kSegmentBytesLeast = 8 << 10;
 constexpr uint64_t kSegmentBytesMost = 256 << 10;
 
@@ -46,8 +43,7 @@ constexpr double kBytesPerSegment = sizeof(Segment) + 24;
 
 uint64_t SegmentBytesFor(const config::Seg& options, uint64_t heap) {
   if (options.segment_size != 0) return options.segment_size / kItemAlign * kItemAlign;
-  const uint64_t roomy = std::min(heap / kSegmentsEnough, kSegmentBytesRoomy);
-  return std::clamp(std::bit_floor(std::max({heap / kSegmentsWanted, roomy, uint64_t{1}})),
+  return std::clamp(std::bit_floor(std::max(heap / kSegmentsWanted, uint64_t{1})),
                     kSegmentBytesLeast, kSegmentBytesMost);
 }
 

@@ -213,6 +213,11 @@ class SegmentHeap {
     return (sequence.load(std::memory_order_relaxed) << Slot::kPlaceBits) |
            (at.offset / kItemAlign);
   }
+  // More than any token given so far.
+  uint64_t token_end() {
+    core::MutexLock lock(mu_);
+    return next_sequence_ << Slot::kPlaceBits;
+  }
 
   // Gives the index a segment or, where that cannot be, frees overflow buckets by evicting one.
   // Returns false if neither can be. REQUIRES: as for BeginWrite().

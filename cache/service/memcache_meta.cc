@@ -10,18 +10,6 @@ using seg::ItemRef;
 using seg::StoreResult;
 using seg::Update;
 
-namespace {
-
-// The token of an item once it is marked stale. Clients that still have `cas` are to see that theirs is
-// older (I of ms), which tokens of the engine's choice do not show: they grow within a segment only.
-// It counts in the byte that those never reach, which would take 2^36 segments.
-uint64_t TokenAfter(uint64_t cas) {
-  constexpr uint64_t kOne = uint64_t{1} << 56;
-  return cas + kOne > cas ? cas + kOne : 0;  // 0: the engine chooses.
-}
-
-}  // namespace
-
 // An item as mg met it, and what mg made of it.
 struct MemcacheService::Meeting {
   ItemRef found;
@@ -181,7 +169,7 @@ MemcacheService::Response MemcacheService::MetaDelete(const Request& req) {
         u->inherits_marks = !req.drop_value;
         // The next client is to win it, even if one has won it before.
         u->marks = {.stale = req.invalidate, .won = false};
-        u->cas = req.new_cas.value_or(req.invalidate ? TokenAfter(found.cas()) : found.cas());
+        u->cas = req.new_cas.value_or(req.invalidate ? 0 : found.cas());  // 0: a new one.
       },
       &update);
   // As memcached: marking alone is no delete, but a token out of date is a miss.

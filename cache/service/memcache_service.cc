@@ -27,6 +27,13 @@ bool TokenDiffers(const proto::memcache::Request& req, const ItemRef& found) {
   return req.cas.has_value() && *req.cas != found.cas();
 }
 
+// Of I of ms: whether `cas`, which is not the item's, is an older one. In memcached tokens are numbers
+// of a counter. The engine's do not grow from one segment to another, but whoever has one of this key
+// has it from an earlier write, as the item is from the last. Tokens that clients name are numbers.
+bool IsOlder(uint64_t cas, const ItemRef& found, const seg::Cache& cache) {
+  return cas < (found.cas_is_named() ? found.cas() : cache.token_end());
+}
+
 }  // namespace
 
 void MemcacheService::Execute(Connection&, const Request& req, core::Reply<Response>&& reply) {
@@ -211,7 +218,7 @@ MemcacheService::Response MemcacheService::StoreIf(const Request& req, Life life
     if (extends && !found.found() && !makes) return void(refused = Status::kNotStored);
     if (!makes && req.cas.has_value() && !found.found()) return void(refused = Status::kNotFound);
     if (found.found() && TokenDiffers(req, found)) {
-      invalidated = req.invalidate && *req.cas < found.cas();
+      invalidated = req.invalidate && IsOlder(*req.cas, found, cache_);
       if (!invalidated) return void(refused = Status::kExists);
     }
     if (req.mode == StoreMode::kAdd ? found.found()

@@ -57,7 +57,7 @@ class MarksTest : public EngineTest {
 };
 
 TEST(MarkWordTest, KeepsItsPartsApart) {
-  for (const int64_t now_ms : {int64_t{0}, int64_t{999}, int64_t{1'000}, int64_t{1} << 37}) {
+  for (const int64_t now_ms : {int64_t{0}, int64_t{999}, int64_t{1'000}, int64_t{1} << 36}) {
     const uint32_t stored = MarkWord::Stored(now_ms);
     EXPECT_TRUE(MarkWord::KnowsUses(stored));
     EXPECT_EQ(stored & MarkWord::kHit, 0u);
@@ -71,9 +71,17 @@ TEST(MarkWordTest, KeepsItsPartsApart) {
       EXPECT_EQ(MarkWord::IdleSec(used, now_ms + 7'000), 5u);
       EXPECT_EQ(MarkWord::Of(MarkWord::With(0, marks)), marks);
       EXPECT_FALSE(MarkWord::KnowsUses(MarkWord::With(0, marks)));
+      for (const bool named : {true, false}) {
+        const uint32_t both = MarkWord::Named(word, named);
+        EXPECT_EQ(MarkWord::IsNamed(both), named);
+        EXPECT_EQ(MarkWord::Named(both, false), word);
+        EXPECT_EQ(MarkWord::IsNamed(MarkWord::Used(both, now_ms)), named);
+        EXPECT_EQ(MarkWord::With(both, {}), MarkWord::Named(stored, named));
+      }
     }
   }
   EXPECT_EQ(MarkWord::With(0, Marks()), 0u);
+  EXPECT_EQ(MarkWord::Named(0, false), 0u);
 }
 
 TEST(MarkWordTest, TimeEndsAtTheLastSecondAndNeverRunsBackwards) {

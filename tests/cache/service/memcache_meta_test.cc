@@ -224,15 +224,39 @@ TEST_F(MemcacheMetaTest, AnOlderTokenStoresStaleAndANewerOneNot) {
   EXPECT_EQ(Say("ms a 1 C1 I MR\nz\nmg a v\n"), "HD\nVA 1 Z X\nz\n");
   EXPECT_EQ(Say("ms a 1 C1 I MA\nz\nms a 1 C0 I\nz\nms b 1 C1 I\nz\n"), "EX\nEX\nNF\n");
   EXPECT_EQ(Say("ms c 1 I\nz\nmg c\n"), "HD\nHD\n");
-  EXPECT_EQ(Say("ms e 1 E18446744073709551615\nx\nmd e I\n"), "HD\nHD\n");
-  EXPECT_LT(Cas("e"), 18446744073709551615u);
-  // The token of an invalidation is newer than any that was told before it, whatever its life.
-  for (int i = 0; i < 20; ++i) {
-    Say(absl::StrCat("ms d 1 T", 1 + i * 1000, "\nx\n"));
+}
+
+// Whatever segments its writes lie in, and whatever was between them.
+TEST_F(MemcacheMetaTest, EveryTokenOfAnEarlierWriteIsOlder) {
+  const auto life = [](int i) { return absl::StrCat(" T", 1 + (i * 7 % 20) * 1000); };
+  const std::string between[] = {"", "md d I\n", "md d\n", "flush_all\n", "touch d 99999\n",
+                                 "ms d 1 E100\nx\n"};
+  for (int i = 0; i < 60; ++i) {
+    Say(absl::StrCat("ms d 1", life(i), "\nx\n"));
     const uint64_t before = Cas("d");
-    Say(absl::StrCat("md d I T", 20000 - i * 900, "\n"));
-    EXPECT_GT(Cas("d"), before);
-    Say("md d\n");
+    Say(between[i % std::size(between)]);
+    ASSERT_EQ(Say(absl::StrCat("ms d 1", life(3 * i + 1), "\ny\nms d 1 I C", before,
+                               "\nz\nmg d v\n")),
+              "HD\nHD\nVA 1 X W\nz\n") << i;
+  }
+  // No token of ours is as high.
+  EXPECT_EQ(Say("ms d 1 I C18446744073709551615\nz\nms d 1 I C9223372036854775808\nz\n"), "EX\nEX\n");
+}
+
+TEST_F(MemcacheMetaTest, NamedTokensAreNumbersUntilTheNextWriteThatNamesNone) {
+  const uint64_t ours = [&] { Say("ms a 1\nx\n"); return Cas("a"); }();
+  // A change of life or marks, and an emptied item, keep the token and how it came about.
+  for (const char* change : {"", "touch a 99999\n", "mg a R100000\n", "md a x\n", "mg a T50\n"}) {
+    Say(absl::StrCat("ms a 1 T60 E", ours - 1, "\nx\n", change));
+    ASSERT_EQ(Cas("a"), ours - 1) << change;
+    EXPECT_EQ(Say(absl::StrCat("ms a 1 I C", ours, "\ny\n")), "EX\n") << change;
+    EXPECT_EQ(Say(absl::StrCat("ms a 1 I C", ours - 2, "\ny\n")), "HD\n") << change;
+  }
+  for (const char* write :
+       {"set a 0 0 1\nx\n", "append a 0 0 1\nx\n", "md a I\n", "ma a\n", "md a\nadd a 0 0 1\nx\n"}) {
+    Say(absl::StrCat("ms a 1 E", ours - 1, "\n1\n", write));
+    ASSERT_NE(Cas("a"), ours - 1) << write;
+    EXPECT_EQ(Say(absl::StrCat("ms a 1 I C", ours, "\ny\n")), "HD\n") << write;
   }
 }
 
@@ -240,8 +264,9 @@ TEST_F(MemcacheMetaTest, AnEmptiedItemStays) {
   Say("ms a 3 F5 T60 E7\nabc\n");
   EXPECT_EQ(Say("md a x T30\nmg a v f t c\n"), "HD\nVA 0 f0 t30 c7\n\n");
   EXPECT_EQ(Say("md a x\nmg a t\n"), "HD\nHD t-1\n");
-  EXPECT_EQ(Say("ms a 3 T60 E7\nabc\nmd a x I\nmg a v c t\nmg a v\n"),
-            "HD\nHD\nVA 0 c72057594037927943 t-1 X W\n\nVA 0 Z X\n\n");
+  EXPECT_EQ(Say("ms a 3 T60 E7\nabc\nmd a x I\nmg a v t\nmg a v\n"),
+            "HD\nHD\nVA 0 t-1 X W\n\nVA 0 Z X\n\n");
+  EXPECT_NE(Cas("a"), 7u);
   EXPECT_EQ(Say("md a x C1\nmd none x\nmd a x F9\nmg a f\n"), "EX\nNF\nHD\nHD f9\n");
   EXPECT_EQ(Say("md a x T-1\nmg a\n"), "HD\nEN\n");
 }
