@@ -8,7 +8,7 @@ import struct
 from collections import namedtuple
 
 import binary
-from history import FAILED, UNKNOWN, Violation
+from history import COUNTED, FAILED, UNKNOWN, Violation
 
 # results: of each key, in order, as history.py has them; None of a whole command: it failed, as
 # `failure` says. tokens: of each key or None. life: seconds told.
@@ -32,7 +32,7 @@ class Command:
 GETS = ("get", "timed", "read", "gat")
 # What a quiet command has done that says nothing.
 SILENT = {"get": None, "timed": None, "read": None, "gat": None, "delete": "DELETED",
-          "delete-if": "DELETED"}
+          "delete-if": "DELETED", "incr": COUNTED, "decr": COUNTED}
 POSSIBLE = {
     "set": ("STORED",), "add": ("STORED", "NOT_STORED"), "replace": ("STORED", "NOT_STORED"),
     "append": ("STORED", "NOT_STORED"), "prepend": ("STORED", "NOT_STORED"),

@@ -39,6 +39,7 @@ LOOKS = ("get", "timed", "read", "present", "match", "life")
 GETS = ("get", "timed", "read", "life")  # Of one connection, these run side by side.
 UPDATES = ("incr", "decr", "append", "prepend")  # Read, changed and stored.
 REFUSALS = ("NOT_STORED", "NOT_FOUND", "EXISTS")
+COUNTED = "COUNTED"  # To a number that was not told.
 
 # Lasts from somewhere in `life` (not before, not after), in seconds. `former`: lives that an update
 # under way may have read before they were changed, and may bring back.
@@ -196,6 +197,8 @@ def count(step, item):
 def accepts(step, modelled):
     if step.answer is ANY or step.answer == modelled:
         return True
+    if step.answer == COUNTED:
+        return isinstance(modelled, int)
     # Between the two calls of a cas another client's delete looks like another client's write.
     return step.kind == "cas" and step.answer == "EXISTS" and modelled == "NOT_FOUND"
 

@@ -38,7 +38,8 @@ import binary  # noqa: E402
 from backend import Backend, fronted, nothing_left_behind, recovery  # noqa: E402
 from harness import main  # noqa: E402
 from dialects import Answer, Binary, Command, Meta, Text  # noqa: E402
-from history import (FAILED, UNKNOWN, UPDATES, Operation, TooAmbiguous, Violation, check)  # noqa: E402
+from history import (COUNTED, FAILED, UNKNOWN, UPDATES, Operation, TooAmbiguous,  # noqa: E402
+                     Violation, check)
 
 DEADLINE = 0.4
 STALENESS = 0.4
@@ -280,7 +281,7 @@ class Connection:
                 return self._command("delete-if", [key], item, token=token, quiet=quiet)
             return self._command("delete", [key], quiet=quiet)
         if key.is_counter and chance < 0.72:
-            return self._count(key, compares)
+            return self._count(key, compares, quiet)
         if compares and not key.is_counter and chance < 0.45:
             token, item = self._token(key)
             return self._store(key, "cas", token, item)
@@ -294,7 +295,7 @@ class Connection:
         # Most tokens are out of date by now, and some of the latest are not.
         return self.soak.random.choice(list(key.tokens.items())[-3:])
 
-    def _count(self, key, compares):
+    def _count(self, key, compares, quiet):
         rng, name = self.soak.random, self.dialect.name
         kind, delta = rng.choice((("incr", 1), ("incr", 1), ("incr", 7), ("decr", 1)))
         initial = token = item = exptime = ttl = None
@@ -303,7 +304,7 @@ class Connection:
         if name == "meta" and compares and rng.random() < 0.2:
             token, item = self._token(key)
         return self._command(kind, [key], (delta, initial, item), ttl, delta=delta, initial=initial,
-                             token=token, exptime=exptime)
+                             token=token, exptime=exptime, quiet=quiet)
 
     def _store(self, key, kind, token=None, expected=None):
         rng, name = self.soak.random, self.dialect.name
@@ -827,6 +828,9 @@ def test_tokens_of_deletes_and_counts_match_or_not():
     right(ten, (2, "incr", (1, None, (0, b"10")), 11, 3, 4))
     wrong(ten, (2, "incr", (1, None, (0, b"9")), 11, 3, 4))
     wrong(ten, (2, "incr", (1, None, (0, b"10")), "EXISTS", 3, 4))
+    right(ten, (2, "incr", ONE, COUNTED, 3, 4), (3, "get", None, (0, b"11"), 5, 6))
+    wrong(ten, (2, "incr", ONE, COUNTED, 3, 4), (3, "get", None, (0, b"10"), 5, 6))
+    wrong((2, "incr", ONE, COUNTED, 3, 4))
     right((2, "incr", (1, 5, None), 5, 3, 4), (3, "get", None, (0, b"5"), 5, 6))
     wrong((2, "incr", (1, 5, None), 6, 3, 4))
     wrong(ten, (2, "incr", (1, 5, None), 5, 3, 4))
