@@ -105,10 +105,14 @@ bool CircuitBreaker::Admit(int64_t now_ms) {
     uint64_t control = control_.load(std::memory_order_acquire);
     switch (StateOf(control)) {
       case State::kClosed: return true;
-      case State::kHalfOpen: return TakeProbe(control, now_ms);
-      case State::kOpen: break;
+      case State::kHalfOpen:
+        if (TakeProbe(control, now_ms)) return true;
+        if (now_ms - SinceOf(control) < kProbeMsMax) return false;
+        break;
+      case State::kOpen:
+        if (now_ms - SinceOf(control) < OpenMs(TriesOf(control))) return false;
+        break;
     }
-    if (now_ms - SinceOf(control) < OpenMs(TriesOf(control))) return false;
     HalfOpen(control, now_ms);
   }
 }
@@ -119,7 +123,11 @@ void CircuitBreaker::TryNow(int64_t now_ms) {
 }
 
 void CircuitBreaker::HalfOpen(uint64_t control, int64_t now_ms) {
-  const uint64_t next = Control(State::kHalfOpen, TriesOf(control), now_ms);
+  // Never a time at which probes were made before, by which they are told apart.
+  int64_t since_ms = std::max(now_ms, SinceOf(control));
+  const uint64_t probing = probing_.load(std::memory_order_relaxed);
+  if ((probing ^ static_cast<uint64_t>(since_ms) << 32) >> 32 == 0) ++since_ms;
+  const uint64_t next = Control(State::kHalfOpen, TriesOf(control), since_ms);
   if (!control_.compare_exchange_strong(control, next, std::memory_order_acq_rel)) return;
   metrics_->breaker_to_half_open.Add();
   if (log_ != nullptr) {

@@ -43,6 +43,9 @@ class CircuitBreaker {
 
   // Past this the time to the next try does not double.
   static constexpr int64_t kOpenMsMax = 5000;
+  // Longer than any deadline (config/momento.h): probes that did not end by then have been forgotten,
+  // and others are let through.
+  static constexpr int64_t kProbeMsMax = 11 * 60'000;
 
   // `metrics` outlives the breaker; `log` too, or is null. `name` is the cache's, for the log.
   CircuitBreaker(const config::Overload& options, std::string name, int workers,

@@ -183,6 +183,34 @@ TEST_F(Breaker, AWorkerThatIsBehindTakesNoProbe) {
   EXPECT_TRUE(breaker().closed());
 }
 
+TEST_F(Breaker, TriesOfOneMillisecondAreToldApart) {
+  OpenIt();
+  breaker().TryNow(now_ms_);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(breaker().Admit(now_ms_));
+  End(Code::kUnavailable, now_ms_);
+  ASSERT_EQ(breaker().state(), State::kOpen);
+  breaker().TryNow(now_ms_);
+  ASSERT_EQ(breaker().state(), State::kHalfOpen);
+  // The other two belong to the try that failed.
+  for (int i = 0; i < 2; ++i) End(Code::kOk, now_ms_);
+  now_ms_ += 1;
+  Calls(2, Code::kOk);
+  EXPECT_EQ(breaker().state(), State::kHalfOpen);
+  Calls(1, Code::kOk);
+  EXPECT_TRUE(breaker().closed());
+}
+
+TEST_F(Breaker, ProbesThatNeverEndAreForgotten) {
+  OpenIt();
+  now_ms_ += 1000;
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(breaker().Admit(now_ms_));
+  now_ms_ += CircuitBreaker::kProbeMsMax - 1;
+  EXPECT_FALSE(breaker().Admit(now_ms_));
+  now_ms_ += 1;
+  Calls(3, Code::kOk);
+  EXPECT_TRUE(breaker().closed());
+}
+
 TEST_F(Breaker, BeginsWithAnEmptyWindowAfterClosing) {
   OpenIt();
   now_ms_ += 1000;
