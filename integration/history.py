@@ -222,7 +222,7 @@ class Checker:
         self.weak = any(op.kind in self.staleness for op in self.operations)
         self.pending = []
         self.now = -math.inf
-        self.ends = 0  # Answers that only the end of a life explains.
+        self.ends = 0  # Items that are gone and that nobody can have removed.
         self.configurations = {(None, frozenset(), ())}
         # (when, position, what was possible until then, what was left after it): configurations
         # without what may still happen.
@@ -238,6 +238,7 @@ class Checker:
         explained = 0
         for _, answer, op in sorted(events, key=lambda event: event[:2]):
             self.now = op.answered_at if answer else op.sent_at
+            was_there = self.mortal and self._is_there()
             if op.result == UNKNOWN:
                 self._may_happen(op)
             elif op.kind in self.staleness:
@@ -250,7 +251,14 @@ class Checker:
             else:
                 self.pending.append(op)
                 self.configurations = {self._look(c) for c in self.configurations}
+            if was_there and all(item is None for item, _, _ in self.configurations):
+                self.ends += 1
         return explained
+
+    def _is_there(self):
+        """Whether there is an item for certain, and nobody to remove it but time."""
+        return all(item is not None and not maybe for item, _, maybe in self.configurations) and all(
+            op.kind in (*LOOKS, "touch", "gat") for op in self.pending)
 
     def _may_happen(self, op):
         effect = op.effect(self.mortal)
@@ -362,22 +370,13 @@ class Checker:
         found, tried = self._search(lambda c: self._taken(c[1], op) == through)
         if not found:
             raise self._violation(op, {seen(configuration[0]) for configuration in tried})
-        self._note_end(op)
         self.pending.remove(op)
         self.configurations = _without_dominated(
             {self._settled(item, taken - {(op, through)}, maybe) for item, taken, maybe in found})
         if self.weak:
             self._remember(op, possible)
 
-    def _note_end(self, op):
-        if self.mortal and op.kind in ("read", "get", "touch", "gat") and op.result in (
-                None, "NOT_FOUND"):
-            removers = [one for one in self.pending if one is not op and one.kind not in LOOKS]
-            self.ends += not removers and all(
-                item is not None and not maybe for item, _, maybe in self.configurations)
-
     def _check_weak(self, op):
-        self._note_end(op)
         self._remember(op, self._search(lambda c: False)[1])
         of_value, of_miss = self.staleness[op.kind]
         since = op.sent_at - (of_miss if op.result is None else of_value)
@@ -433,8 +432,8 @@ def _without_dominated(configurations):
 
 
 def check(operations, staleness=None, name=""):
-    """Raises Violation if they cannot be explained; returns (how many answers were, how many of them
-    by the end of a life). `staleness` as Checker's."""
+    """Raises Violation if they cannot be explained; returns (how many answers were, how many lives
+    were seen to end). `staleness` as Checker's."""
     last = collections.defaultdict(list)  # Connection -> a write and the reads sent since.
     for op in sorted(operations, key=lambda one: one.sent):
         sent = last[op.connection]

@@ -566,8 +566,8 @@ class Soak:
             self._turn(asking=False)
 
     def report(self):
-        print(f"{dict(self.outcomes)}, {self.explained} answers explained, {self.ends} by the end of a "
-              f"life, {self.keys} keys, {self.ambiguous} too ambiguous, {self.flushes} flushes; faults "
+        print(f"{dict(self.outcomes)}, {self.explained} answers explained, {self.ends} ends of lives "
+              f"seen, {self.keys} keys, {self.ambiguous} too ambiguous, {self.flushes} flushes; faults "
               f"{dict(self.faults)}; slowest recovery {max(self.recoveries) * 1000:.0f} ms")
 
 
@@ -784,6 +784,9 @@ def test_lives_end_in_their_time():
     wrong(brief, (2, "delete", None, "DELETED", 3, 4, 12.2))
     right(brief, (2, "add", B, "STORED", 3, 4, 12.2))
     wrong(brief, (2, "add", B, "STORED", 3, 4, 11.8))
+    assert check(history(brief, (2, "read", None, None, 3, 4, 12.05))) == (2, 1)
+    assert check(history(brief, (2, "read", None, None, 3, 4, 12.2))) == (2, 1)
+    assert check(history(brief, (2, "delete", None, "DELETED", 3, 4, 11.0))) == (2, 0)
     # Copies end as late as they may be old.
     right(brief, (2, "get", None, A, 3, 4, 12.4), **SHOWS_COPIES)
     wrong(brief, (2, "get", None, A, 3, 4, 12.6), **SHOWS_COPIES)
