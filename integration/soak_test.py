@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""momento_proxy under random commands and random faults, every reply held against a model.
+"""Two momento_proxies of one service under random commands and faults, every reply held against a model.
 
     integration/soak_test.py [BIN_DIR] [--minutes 10] [--seed N]     without --minutes: 8 seconds
 
-One thread drives all connections, so "sent before" and "answered before" are certain. Keys are given
-up for new ones when much about them is unknown, or when the backend restarts, which loses its memory;
-then history.py looks at what happened to them.
+Connections of three dialects (dialects.py) use the same keys of the same caches through both proxies. One
+thread drives all of them, so "sent before" and "answered before" are certain. Keys are given up for new
+ones when much about them is unknown, or when the backend restarts, which loses its memory; then
+history.py looks at what happened to them.
 """
 import collections
 import contextlib
