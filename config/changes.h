@@ -81,7 +81,7 @@ class Fields {
   }
   template <class S>
   void Section(absl::string_view name, S* section, absl::string_view) {
-    Within(absl::StrCat(name, "."), section);
+    VisitWithin(name, section, this, &prefix_);
   }
   template <class S>
   void List(absl::string_view name, std::vector<S>* list, absl::string_view) {
@@ -90,8 +90,9 @@ class Fields {
       std::string called = item.Name();
       const int before = seen[called]++;
       if (before > 0) absl::StrAppend(&called, "#", before + 1);
-      items_.push_back(absl::StrCat(prefix_, name, "[", called, "]"));
-      Within(absl::StrCat(name, "[", called, "]."), &item);
+      const std::string step = absl::StrCat(name, "[", called, "]");
+      items_.push_back(prefix_ + step);
+      VisitWithin(step, &item, this, &prefix_);
     }
   }
 
@@ -105,13 +106,6 @@ class Fields {
                     [](void* to, const void* from) {
                       *static_cast<T*>(to) = *static_cast<const T*>(from);
                     }});
-  }
-  template <class S>
-  void Within(const std::string& step, S* section) {
-    const std::string outer = prefix_;
-    prefix_ += step;
-    section->Visit(*this);
-    prefix_ = outer;
   }
 
   std::string prefix_;

@@ -77,12 +77,12 @@ class Describer {
   }
   template <class S>
   void Section(absl::string_view name, S* section, absl::string_view) {
-    Within(absl::StrCat(name, "."), section);
+    VisitWithin(name, section, this, &prefix_);
   }
   template <class S>
   void List(absl::string_view name, std::vector<S>*, absl::string_view) {
     S item;
-    Within(absl::StrCat(name, "[]."), &item);
+    VisitWithin(absl::StrCat(name, "[]"), &item, this, &prefix_);
   }
 
  private:
@@ -95,13 +95,6 @@ class Describer {
            Sentence sentence) {
     knobs_.push_back({absl::StrCat(prefix_, name), std::move(type), std::move(default_value),
                       std::string(sentence.text), sentence.live});
-  }
-  template <class S>
-  void Within(const std::string& step, S* section) {
-    const std::string outer = prefix_;
-    prefix_ += step;
-    section->Visit(*this);
-    prefix_ = outer;
   }
 
   std::string prefix_;

@@ -1,5 +1,5 @@
 // What a knob may be. Every section has one Visit() with a row a knob; the same row parses it,
-// prints it and documents it (reader.h, printer.h, describer.h and names.h are the visitors).
+// prints and documents it (visitors: reader.h, printer.h, describer.h, names.h and changes.h).
 //
 //   v.Text(name, std::string*, sentence)              v.Secret(...)  printed as "***"
 //   v.Texts(name, std::vector<std::string>*, sentence)   a list of them; one string, commas between
@@ -25,6 +25,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
@@ -47,6 +48,15 @@ inline Sentence Live(absl::string_view text) {
   Sentence sentence(text);
   sentence.live = true;
   return sentence;
+}
+
+// For visitors that spell paths: shows one the rows of `section`, *prefix longer by "step.".
+template <class Visitor, class S>
+void VisitWithin(absl::string_view step, S* section, Visitor* visitor, std::string* prefix) {
+  const size_t outer = prefix->size();
+  absl::StrAppend(prefix, step, ".");
+  section->Visit(*visitor);
+  prefix->resize(outer);
 }
 
 }  // namespace config

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "config/knob.h"
 
 namespace config {
@@ -44,23 +45,16 @@ class Names {
   }
   template <class S>
   void Section(absl::string_view name, S* section, absl::string_view) {
-    Within(std::string(name) + ".", section);
+    VisitWithin(name, section, this, &prefix_);
   }
   template <class S>
   void List(absl::string_view name, std::vector<S>*, absl::string_view) {
     S item;
-    Within(std::string(name) + "[].", &item);
+    VisitWithin(absl::StrCat(name, "[]"), &item, this, &prefix_);
   }
 
  private:
   void Add(absl::string_view name) { paths_.push_back(prefix_ + std::string(name)); }
-  template <class S>
-  void Within(const std::string& step, S* section) {
-    const std::string outer = prefix_;
-    prefix_ += step;
-    section->Visit(*this);
-    prefix_ = outer;
-  }
 
   std::string prefix_;
   std::vector<std::string> paths_;

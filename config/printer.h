@@ -61,28 +61,21 @@ class Printer {
   void Choice(absl::string_view name, Enum* v, const Spellings& spellings, absl::string_view) {
     Line(name, Quoted(spellings[static_cast<size_t>(*v)]));
   }
+  // Rows of tables within come last in a Visit(): TOML has no way back out of them.
   template <class S>
   void Section(absl::string_view name, S* section, absl::string_view) {
     Header(absl::StrCat("[", prefix_, name, "]"));
-    Within(name, section);
+    VisitWithin(name, section, this, &prefix_);
   }
   template <class S>
   void List(absl::string_view name, std::vector<S>* list, absl::string_view) {
     for (S& item : *list) {
       Header(absl::StrCat("[[", prefix_, name, "]]"));
-      Within(name, &item);
+      VisitWithin(name, &item, this, &prefix_);
     }
   }
 
  private:
-  // Rows of tables within come last in a Visit(): TOML has no way back out of them.
-  template <class S>
-  void Within(absl::string_view name, S* section) {
-    const std::string outer = prefix_;
-    absl::StrAppend(&prefix_, name, ".");
-    section->Visit(*this);
-    prefix_ = outer;
-  }
   void Line(absl::string_view name, absl::string_view value) {
     absl::StrAppend(&out_, name, " = ", value, "\n");
   }

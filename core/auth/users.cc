@@ -1,33 +1,18 @@
 #include "core/auth/users.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
 #include <string>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "core/base/fd.h"
+#include "core/base/read_file.h"
 
 namespace core {
 namespace {
 
-absl::Status Failure(absl::string_view file, int error) {
-  const std::string message = absl::StrCat("\"", file, "\": ", strerror(error));
-  if (error == ENOENT || error == ENOTDIR) return absl::NotFoundError(message);
-  if (error == EACCES || error == EPERM) return absl::PermissionDeniedError(message);
-  return absl::UnavailableError(message);
-}
-
 absl::Status Malformed(size_t line, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("line ", line, ": ", why));
 }
-
-// Gives memory back empty.
-void Wipe(std::string* text) { ::explicit_bzero(text->data(), text->size()); }
 
 }  // namespace
 
@@ -58,35 +43,17 @@ absl::StatusOr<std::shared_ptr<const Users>> Users::Parse(absl::string_view text
 }
 
 absl::StatusOr<std::shared_ptr<const Users>> Users::Read(const char* file) {
-  // Nonblocking: opening a FIFO would wait for its writer.
-  const Fd fd(::open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd.valid()) return Failure(file, errno);
-  struct stat info = {};
-  if (::fstat(fd.get(), &info) != 0) return Failure(file, errno);
-  const auto invalid = [file](absl::string_view why) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", file, "\": ", why));
-  };
-  if (!S_ISREG(info.st_mode)) return invalid("is no file");
+  const std::string what = absl::StrCat("\"", file, "\"");
   std::string text(kFileBytesMax + 1, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t n = ::read(fd.get(), text.data() + size, text.size() - size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      const int error = errno;
-      Wipe(&text);
-      return Failure(file, error);
-    }
-    if (n == 0) break;
-    size += static_cast<size_t>(n);
+  const absl::StatusOr<size_t> size = ReadFile(file, what, absl::MakeSpan(text));
+  absl::StatusOr<std::shared_ptr<const Users>> users =
+      absl::InvalidArgumentError("is longer than 1 MB");
+  if (size.ok() && *size <= kFileBytesMax) users = Parse(absl::string_view(text.data(), *size));
+  ::explicit_bzero(text.data(), text.size());
+  if (!size.ok()) return size.status();
+  if (!users.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(what, ": ", users.status().message()));
   }
-  if (size > kFileBytesMax) {
-    Wipe(&text);
-    return invalid("is longer than 1 MB");
-  }
-  auto users = Parse(absl::string_view(text.data(), size));
-  Wipe(&text);
-  if (!users.ok()) return invalid(users.status().message());
   return users;
 }
 

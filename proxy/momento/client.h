@@ -27,6 +27,21 @@ enum class Code : uint8_t {
   kUnavailable = 14, kDataLoss = 15, kUnauthenticated = 16,
 };
 
+// Whether a call that ended so was judged: carried out, or looked at and turned down. After any other
+// code the service could not do its work, and nobody knows how much of it was done.
+constexpr bool IsVerdict(Code code) {
+  switch (code) {
+    case Code::kCancelled:
+    case Code::kUnknown:
+    case Code::kDeadlineExceeded:
+    case Code::kAborted:
+    case Code::kInternal:
+    case Code::kUnavailable:
+    case Code::kDataLoss: return false;
+    default: return true;
+  }
+}
+
 // Why this proxy did not let a call go to the service.
 enum class Refusal : uint8_t {
   kNone,

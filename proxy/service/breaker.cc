@@ -32,21 +32,6 @@ CircuitBreaker::CircuitBreaker(const config::Overload& options, std::string name
       control_(Control(State::kClosed, 0, 0)),
       windows_(workers) {}
 
-bool CircuitBreaker::Failure(const momento::Error& error) {
-  using momento::Code;
-  if (error.refusal != momento::Refusal::kNone) return false;
-  switch (error.code) {
-    case Code::kCancelled:
-    case Code::kUnknown:
-    case Code::kDeadlineExceeded:
-    case Code::kAborted:
-    case Code::kInternal:
-    case Code::kUnavailable:
-    case Code::kDataLoss: return true;
-    default: return false;
-  }
-}
-
 uint64_t CircuitBreaker::TagOf(int64_t slice, uint64_t control) {
   // Any mixing will do that neighbours in time do not share a tag.
   const uint64_t mixed = (static_cast<uint64_t>(slice) + control * 31) * 0x9e3779b97f4a7c15;

@@ -5,10 +5,10 @@
 //   closed --share of failures--> open --its time is over--> half open --all probes answered--> closed
 //                                  ^____________a probe fails____________/
 //
-// A failure is an answer that says the service cannot do its work now: UNAVAILABLE,
-// DEADLINE_EXCEEDED, INTERNAL, UNKNOWN, CANCELLED, ABORTED, DATA_LOSS. Everything else is an answer of a
-// service that works: a limit that was reached (asking again is for the limit to decide), a missing
-// cache, a rejected key (which the clients shall be told, and which mends with the next key, at once).
+// A failure is an answer that says the service cannot do its work now (momento::IsVerdict() lists
+// them). Everything else is an answer of a service that works: a limit that was reached (asking again
+// is for the limit to decide), a missing cache, a rejected key (which the clients shall be told, and
+// which mends with the next key, at once).
 //
 // Shared by the workers of a cache. What every call does touches the worker's own line alone and
 // reads one word that changes with the state:
@@ -101,7 +101,10 @@ class CircuitBreaker {
     int index = 0;
   };
 
-  static bool Failure(const momento::Error& error);
+  // Not what the proxy refused itself: it says nothing of the service.
+  static bool Failure(const momento::Error& error) {
+    return error.refusal == momento::Refusal::kNone && !momento::IsVerdict(error.code);
+  }
   static State StateOf(uint64_t control) { return static_cast<State>(control & 0xff); }
   static uint64_t TriesOf(uint64_t control) { return control >> 8 & 0xff; }
   static int64_t SinceOf(uint64_t control) { return static_cast<int64_t>(control >> 16); }

@@ -65,17 +65,7 @@ absl::string_view TextOf(const momento::Error& error) {
 }  // namespace
 
 bool MayHaveBeenApplied(const momento::Error& error) {
-  if (!error.sent) return false;
-  switch (error.code) {
-    case Code::kCancelled:
-    case Code::kUnknown:
-    case Code::kDeadlineExceeded:
-    case Code::kAborted:
-    case Code::kInternal:
-    case Code::kUnavailable:
-    case Code::kDataLoss: return true;
-    default: return false;  // The service looked at the request and said no.
-  }
+  return error.sent && !momento::IsVerdict(error.code);
 }
 
 Limit LimitOf(const momento::Error& error) {

@@ -20,8 +20,12 @@ MAY_INCLUDE = {
     "cache": {"cache", "proto", "core", "config"},
     "cache/seg": {"cache/seg", "core/base", "core/metrics", "config"},
     "proxy": {"proxy", "cache", "proto", "core", "config"},
+    # Within: front -> service -> translate, momento.
     "proxy/translate": {"proxy/translate", "proxy/momento/client.h", "proto/memcache", "core",
                         "config"},
+    "proxy/momento": {"proxy/momento", "proto/momento", "core", "config"},
+    "proxy/service": {"proxy/service", "proxy/translate", "proxy/momento", "cache/seg", "proto",
+                      "core", "config"},
     "tools": {"tools", "proxy", "cache", "proto", "core", "config"},
 }
 # header pattern -> the places that may include it.
@@ -59,6 +63,7 @@ def self_check():
     assert list(faults("core/net/x.h", '#include "proxy/service.h"\n'))
     assert list(faults("cache/seg/x.cc", '#include "core/net/session.h"\n'))
     assert list(faults("core/net/x.h", "#include <grpcpp/grpcpp.h>\n"))
+    assert list(faults("proxy/service/x.cc", '#include "proxy/front/fronts.h"\n'))
     assert not list(faults("proxy/x.h", '#include "cache/seg/cache.h"\n'))
 
 

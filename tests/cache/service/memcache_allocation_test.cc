@@ -2,10 +2,7 @@
 // and composed. A binary of its own, because it counts every call of operator new.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <string>
 #include <utility>
 
@@ -13,20 +10,7 @@
 #include "cache/service/memcache_service.h"
 #include "core/base/check.h"
 #include "proto/memcache/text_codec.h"
-
-namespace {
-std::atomic<int> allocations{0};
-}  // namespace
-
-// Not inlined: g++ would take a new and a delete apart and call them mismatched.
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* const memory = std::malloc(bytes);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "tests/core/base/allocations.h"
 
 namespace cache {
 namespace {
@@ -78,14 +62,14 @@ class MemcacheAllocationTest : public ::testing::Test {
   }
   int AllocationsOf(absl::string_view wire) {
     Answer(wire);  // What is kept for the next time may grow once.
-    const int before = allocations.load(std::memory_order_relaxed);
+    const int before = core::Allocations();
     while (!wire.empty()) {
       const core::ParseResult parsed = codec_.Parse(wire, &req_);
       wire.remove_prefix(parsed.consumed);
       output_.context = TextCodec::ContextOf(req_);
       service_->Execute(connection_, req_, core::Reply<Response>(&output_, {}, 0));
     }
-    const int count = allocations.load(std::memory_order_relaxed) - before;
+    const int count = core::Allocations() - before;
     output_.out.Clear();
     return count;
   }

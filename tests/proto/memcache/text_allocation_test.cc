@@ -1,27 +1,11 @@
 // Reading the everyday commands costs no allocation. A binary of its own, because it counts every
-// call of operator new.
+// call of operator new (tests/core/base/allocations.h).
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <string>
 
 #include "proto/memcache/text_codec.h"
-
-namespace {
-std::atomic<int> allocations{0};
-}  // namespace
-
-// Not inlined: g++ would take a new and a delete apart and call them mismatched.
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* const memory = std::malloc(bytes);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "tests/core/base/allocations.h"
 
 namespace proto::memcache {
 namespace {
@@ -29,19 +13,19 @@ namespace {
 // Allocations while `wire` is parsed to its end.
 int AllocationsOf(absl::string_view wire, Request* req) {
   TextCodec codec;
-  const int before = allocations.load(std::memory_order_relaxed);
+  const int before = core::Allocations();
   while (!wire.empty()) {
     const core::ParseResult result = codec.Parse(wire, req);
     if (result.status == core::ParseStatus::kNeedMore) break;
     wire.remove_prefix(result.consumed);
   }
-  return allocations.load(std::memory_order_relaxed) - before;
+  return core::Allocations() - before;
 }
 
 TEST(TextAllocation, CountsAtAll) {
-  const int before = allocations.load(std::memory_order_relaxed);
+  const int before = core::Allocations();
   const std::string long_enough(1000, 'x');
-  EXPECT_GT(allocations.load(std::memory_order_relaxed), before);
+  EXPECT_GT(core::Allocations(), before);
 }
 
 TEST(TextAllocation, EverydayCommandsNeedNone) {
