@@ -64,7 +64,8 @@ struct LocalService {
           "how many of those calls the dice are thrown for, the first ones; 0 is no limit");
     v.Text("fault_detail", &fault_detail, "err trailer of the calls that fail; empty sends none");
     v.Bool("fault_applied", &fault_applied,
-           "carry out calls that fail or lose their connection first: only the answer is lost");
+           "carry out calls that fail, lose their connection or are delayed first: only the answer is "
+           "lost, or late");
   }
 };
 

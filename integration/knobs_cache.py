@@ -303,6 +303,8 @@ def test_kinds_of_calls_have_deadlines_of_their_own():
     commands = {"read": b"get k", "write": b"touch k 9", "update": b"replace k 0 60 1\r\nv",
                 "control": b"flush_all"}
     with local("local.fault_delay=700ms", "local.fault_delay_percent=100") as backend:
+        with proxy_to(port_of(backend), "cache[0].deadline=30s") as proxy:
+            client_of(proxy, timeout=40).ask(b"get k")  # Makes the cache; flush_all does not.
         for short in commands:
             with proxy_to(port_of(backend), "cache[0].deadline=30s", "cache[0].get_error=error",
                           "cache[0].flush_all=true", f"cache[0].{short}_deadline=100ms") as proxy:

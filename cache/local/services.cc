@@ -106,25 +106,33 @@ class Gate {
   }
   void Count(Rpc rpc, const absl::Status& status) { context_.metrics->Count(rpc, status.code()); }
 
-  // Calls then(OK, end) when the call may be carried out, at once or after its delay, or
-  // then(why not, OK). `then` is called once and answers the call: with `end`, if it worked.
+  // Calls then(OK, end, late) when the call may be carried out, at once or after its delay, or
+  // then(why not, OK, late). `then` is called once and answers the call, `late` after it has carried
+  // it out: with `end`, if it worked.
   template <class Then>
   void Enter(Context* call, Rpc rpc, Then then) {
-    if (absl::Status status = CheckToken(call); !status.ok()) return then(status, {});
-    if (rpc < Rpc::kPing && !context_.quota->Allows()) return then(RateExceeded(), {});
+    constexpr absl::Duration kAtOnce = absl::ZeroDuration();
+    if (absl::Status status = CheckToken(call); !status.ok()) return then(status, {}, kAtOnce);
+    if (rpc < Rpc::kPing && !context_.quota->Allows()) return then(RateExceeded(), {}, kAtOnce);
     Verdict verdict;
     if (context_.faults->configured()) [[unlikely]]
       context_.faults->Roll(rpc, &verdict);
     ObeyHeaders(call, rpc, &verdict);
-    if (verdict.delay <= absl::ZeroDuration()) return Judge(call, verdict, then);
+    if (verdict.delay <= kAtOnce) return Judge(call, verdict, kAtOnce, then);
     context_.metrics->fault_delays.Add();
+    if (verdict.applied && !verdict.reset) return Judge(call, verdict, verdict.delay, then);
     delays_.Wait(verdict.delay, [this, call, verdict, then](bool in_time) mutable {
       if (!in_time) {
         verdict.error = absl::UnavailableError("the server is shutting down");
         verdict.applied = false;
       }
-      Judge(call, verdict, then);
+      Judge(call, verdict, absl::ZeroDuration(), then);
     });
+  }
+
+  // Runs `then` after the delay, or once the delays are stopped.
+  void Wait(absl::Duration delay, std::function<void()> then) {
+    delays_.Wait(delay, [then = std::move(then)](bool) { then(); });
   }
 
   // The cache that the call names.
@@ -142,13 +150,15 @@ class Gate {
   template <class Work>
   ServerUnaryReactor* Unary(Context* call, Rpc rpc, Work work) {
     ServerUnaryReactor* reactor = call->DefaultReactor();
-    Enter(call, rpc, [this, call, rpc, reactor, work](absl::Status status,
-                                                      const absl::Status& end) {
-      if (status.ok()) status = work();
-      if (status.ok()) status = end;
-      Count(rpc, status);
-      reactor->Finish(ToGrpc(status, call));
-    });
+    Enter(call, rpc,
+          [this, call, rpc, reactor, work](absl::Status status, const absl::Status& end,
+                                           absl::Duration late) {
+            if (status.ok()) status = work();
+            if (status.ok()) status = end;
+            Count(rpc, status);
+            if (late <= absl::ZeroDuration()) return reactor->Finish(ToGrpc(status, call));
+            Wait(late, [call, reactor, status] { reactor->Finish(ToGrpc(status, call)); });
+          });
     return reactor;
   }
 
@@ -203,7 +213,7 @@ class Gate {
   }
 
   template <class Then>
-  void Judge(Context* call, const Verdict& verdict, Then& then) {
+  void Judge(Context* call, const Verdict& verdict, absl::Duration late, Then& then) {
     absl::Status fault = verdict.error;
     if (verdict.reset) {
       context_.metrics->fault_resets.Add();
@@ -212,8 +222,8 @@ class Gate {
     } else if (!fault.ok()) {
       context_.metrics->fault_errors.Add();
     }
-    if (verdict.applied) return then(absl::OkStatus(), fault);
-    then(fault, absl::OkStatus());
+    if (verdict.applied) return then(absl::OkStatus(), fault, late);
+    then(fault, absl::OkStatus(), late);
   }
 
   void ResetConnection(Context* call) const {
@@ -283,6 +293,19 @@ class Stream final : public grpc::ServerWriteReactor<Reply> {
   Reply reply_;
 };
 
+// Fills all replies now; the result hands them out.
+template <class Reply>
+typename Stream<Reply>::Fill FilledBefore(const Directory::StorePtr& store, int count,
+                                          const typename Stream<Reply>::Fill& fill) {
+  auto replies = std::make_shared<std::vector<Reply>>(count);
+  auto statuses = std::make_shared<std::vector<absl::Status>>(count);
+  for (int i = 0; i < count; ++i) (*statuses)[i] = fill(*store, i, &(*replies)[i]);
+  return [replies, statuses](Store&, int i, Reply* reply) {
+    *reply = std::move((*replies)[i]);
+    return (*statuses)[i];
+  };
+}
+
 // Enters and begins a stream of `count` replies; check(item) is asked about each item first, so
 // that a bad request changes nothing.
 template <class Reply>
@@ -290,14 +313,19 @@ grpc::ServerWriteReactor<Reply>* OpenStream(Gate* gate, Context* call, Rpc rpc, 
                                             std::function<absl::Status(int index)> check,
                                             typename Stream<Reply>::Fill fill) {
   auto* stream = new Stream<Reply>(gate, call, rpc);  // Deletes itself when the call is over.
-  gate->Enter(call, rpc, [=](const absl::Status& admitted, const absl::Status& end) {
+  gate->Enter(call, rpc, [=](const absl::Status& admitted, const absl::Status& end,
+                             absl::Duration late) {
     if (!admitted.ok()) return stream->End(admitted);
     absl::StatusOr<Directory::StorePtr> store = gate->FindStore(call);
     if (!store.ok()) return stream->End(store.status());
     for (int i = 0; i < count; ++i) {
       if (const absl::Status status = check(i); !status.ok()) return stream->End(status);
     }
-    stream->Begin(*std::move(store), count, fill, end);
+    if (late <= absl::ZeroDuration()) return stream->Begin(*std::move(store), count, fill, end);
+    gate->Wait(late, [stream, store = *store, count, end,
+                      filled = FilledBefore<Reply>(*store, count, fill)] {
+      stream->Begin(store, count, filled, end);
+    });
   });
   return stream;
 }

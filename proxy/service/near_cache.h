@@ -4,9 +4,10 @@
 // What is promised. A copy is shown
 //   * for at most `near_staleness` after the call that brought it left (`near_negative` for the copy
 //     of a miss), whatever others write meanwhile: that is how old an answer may be;
-//   * never past the item's own life as far as this process knows it, which is what it stored
-//     itself, or what it read again unchanged. Get does not tell lives: of other items the end of a
-//     life is seen as late as any other change from elsewhere;
+//   * never past the item's own life as far as the copy knows it: that of a store does, and that of a
+//     read which found such a copy still kept, unchanged. Get does not tell lives: of other copies, those
+//     read again after `near_staleness` (and near_stale) among them, the end of a life is seen as late
+//     as any other change from elsewhere;
 //   * never once a write of this process was acknowledged that the copy does not have, on whichever
 //     worker or connection: read-your-writes for all clients of this process.
 // A write that failed without saying whether it was applied counts as somebody else's.

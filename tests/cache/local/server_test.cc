@@ -924,6 +924,54 @@ TEST(LocalServer, AnAppliedFaultLosesTheAnswerOnly) {
   EXPECT_EQ(Get(local, "k"), "newer");
 }
 
+TEST(LocalServer, AnAppliedDelayMakesTheAnswerLate) {
+  Local local;
+  Set(local, "k", "old");
+  config::Local options = Options();
+  options.fault_applied = true;
+  options.fault_delay = absl::Minutes(1);
+  options.fault_delay_percent = 100;
+  options.fault_rpcs = "set";
+  ASSERT_TRUE(local.server->SetFaults(options).ok());
+  std::atomic<bool> answered = false;
+  std::thread writer([&] {
+    EXPECT_EQ(Set(local, "k", "new"), StatusCode::OK);
+    answered = true;
+  });
+  while (Get(local, "k") != "new") std::this_thread::yield();
+  EXPECT_FALSE(answered);
+  local.server->Shutdown(absl::Seconds(20));  // Does not sit out the minute.
+  writer.join();
+}
+
+TEST(LocalServer, AnAppliedDelayOfABatchIsLateWithAllOfIt) {
+  Local local;
+  config::Local options = Options();
+  options.fault_applied = true;
+  options.fault_delay = absl::Minutes(1);
+  options.fault_delay_percent = 100;
+  options.fault_rpcs = "set-batch";
+  ASSERT_TRUE(local.server->SetFaults(options).ok());
+  Call call;
+  pb::SetBatchRequest request;
+  for (const char* key : {"a", "b"}) {
+    pb::SetRequest* item = request.add_items();
+    item->set_cache_key(key);
+    item->set_cache_body("new");
+    item->set_ttl_milliseconds(kTtlMs);
+  }
+  auto stream = local.scs->SetBatch(&call, request);
+  while (Get(local, "b") != "new") std::this_thread::yield();
+  local.server->Shutdown(absl::Seconds(20));  // Does not sit out the minute.
+  pb::SetResponse reply;
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(stream->Read(&reply));
+    EXPECT_EQ(reply.result(), pb::Ok);
+  }
+  EXPECT_FALSE(stream->Read(&reply));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 TEST(LocalServer, AResetFaultCutsTheConnectionAndNoOther) {
   Local local;
   Set(local, "k", "v");

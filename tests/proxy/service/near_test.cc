@@ -225,6 +225,18 @@ TEST_F(Near, ALifeThatIsKnownIsNotOutlived) {
   EXPECT_EQ(Get("k"), "END after 1");
 }
 
+// A copy is let go when its staleness is over, and a get that reads the item again tells no life: its
+// end is then a change from elsewhere.
+TEST_F(Near, WhatIsReadAgainMayBeShownPastItsLifeForTheStaleness) {
+  ASSERT_EQ(Ask(SetOf("k", "v", 0, 2)), "STORED");
+  Wait(1500);
+  EXPECT_EQ(Get("k"), "k=v/0 after 1");
+  Wait(999);
+  EXPECT_EQ(Get("k"), "k=v/0 after 0");
+  Wait(1);
+  EXPECT_EQ(Get("k"), "END after 1");
+}
+
 TEST_F(Near, ASlowSetsLifeCountsFromItsBeginning) {
   cache_.near_staleness = absl::Hours(1);
   Send(SetOf("k", "v", 0, 2));
