@@ -45,7 +45,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoLocal>& start,
       LocalServer::Start(c.local, c.seg, &clock, process.metrics(), process.log()));
   core::AdminHooks hooks;
   hooks.commands["faults"] = {
-      "faults [key=value ...]: replaces the fault_* settings, for tests; no word turns them off",
+      "replaces the fault_* settings by the key=value words after it, for tests; without any, by none",
       [&](absl::string_view words) { return ChangeFaults(c, words, server.get()); }};
   RETURN_IF_ERROR(process.StartAdmin(std::move(hooks)));
   process.log()->Info("gRPC on %s; data stays in this process and ends with it", server->target());

@@ -45,13 +45,17 @@ def test_text_port():
             assert re.fullmatch(rb"VERSION \d+\.\d+\.\d+\S*", client.ask(b"version"))
             every = stats(client)
             assert "process_open_fds" in every, sorted(every)[:10]
+            began = every["process_start_time_seconds"]
+            assert re.fullmatch(r"\d{10}(\.\d+)?", began), began
+            assert abs(float(began) - time.time()) < 3600, began
             some = stats(client, b" process_")
             assert some and all(key.startswith("process_") for key in some)
             assert stats(client, b" no_such") == {}
             client.say(b"help\r\n")
-            assert {b"stats", b"version", b"quit"} <= {
-                line.split()[0].rstrip(b":")
-                for line in client.hear_until(b"END\r\n").splitlines()}
+            helps = dict(line.split(b": ", 1)
+                         for line in client.hear_until(b"END\r\n").splitlines()[:-1])
+            assert {b"stats [prefix]", b"version", b"quit"} <= set(helps), helps
+            assert not any(text.split()[0].strip(b":") == word for word, text in helps.items()), helps
             for junk in (b"", b"nonsense", b"get k", b"STATS", b"\xff\x00\x80", b"version 2"):
                 assert client.ask(junk) == b"ERROR", junk
             assert client.ask(b"version").startswith(b"VERSION "), "junk costs no connection"

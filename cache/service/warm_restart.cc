@@ -53,7 +53,7 @@ int64_t WarmRestart::flush_in_ms() const {
 }
 
 core::AdminHooks::TextCommand WarmRestart::SaveCommand() {
-  return {"save: stops this process as SIGTERM does and keeps the cache in seg.restart_file",
+  return {"stops this process as SIGTERM does and keeps the cache in seg.restart_file",
           [this](absl::string_view words) -> std::string {
             if (!words.empty()) return "CLIENT_ERROR save takes no words\n";
             if (!enabled()) return "CLIENT_ERROR seg.restart_file names no file to save to\n";

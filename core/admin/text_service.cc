@@ -18,12 +18,12 @@ constexpr absl::string_view kError = "ERROR\r\n";
 constexpr absl::string_view kEnd = "END\r\n";
 constexpr double kExactMax = 9007199254740992;  // 2^53: integers beyond are no longer exact.
 
-// Counts in full, other values with nine digits.
+// Counts in full, other values with fifteen digits: a time since 1970 to the microsecond.
 std::string Number(double value) {
   if (std::trunc(value) == value && std::fabs(value) < kExactMax) {
     return absl::StrCat(static_cast<int64_t>(value));
   }
-  return absl::StrFormat("%.9g", value);
+  return absl::StrFormat("%.15g", value);
 }
 
 void AppendStat(absl::string_view name, absl::string_view suffix, absl::string_view labels,

@@ -95,5 +95,12 @@ TEST(StatsText, PrintsFractions) {
   EXPECT_EQ(StatsText(registry, ""), "STAT t_ratio 0.25\r\nEND\r\n");
 }
 
+TEST(StatsText, TimesSince1970AreExact) {
+  Registry registry;
+  MetricGroup group(&registry, "t");
+  Gauge gauge(&group, "start_time_seconds", "A time.", [] { return 1796060039.57; });
+  EXPECT_EQ(StatsText(registry, ""), "STAT t_start_time_seconds 1796060039.57\r\nEND\r\n");
+}
+
 }  // namespace
 }  // namespace core
