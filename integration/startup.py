@@ -229,9 +229,7 @@ def test_described_metrics_are_those_on_the_page():
                     if described.get(cut) == "histogram":
                         base = cut
                 shown.add(base)
-        # The embedded service of --local counts too, but only then.
-        extra = {m for m in shown - set(described)
-                 if not (name == "momento_proxy" and m.startswith("cache_local_"))}
+        extra = shown - set(described)
         assert not extra, (name, extra)
         assert not set(described) - shown, (name, set(described) - shown)
 

@@ -24,6 +24,8 @@
 #include "proxy/momento/backend.h"
 #include "proxy/momento/metrics.h"
 #ifdef MP_GRPC
+#include "cache/local/directory.h"
+#include "cache/local/metrics.h"
 #include "cache/local/server.h"
 #endif
 
@@ -125,6 +127,11 @@ void Metrics(core::Registry* registry) {
   const proxy::momento::Metrics momento(registry);
   const proxy::momento::KeyMetrics key(registry, "momento", [] { return 0; });
   const core::KlogMetrics klog(registry, nullptr);
+#ifdef MP_GRPC
+  static const core::RealClock clock;  // The gauges of `registry` may outlive this function.
+  const cache::local::Metrics of_local(
+      registry, std::make_shared<cache::local::Directory>(config::Seg(), &clock, 1));
+#endif
 }
 
 }  // namespace
