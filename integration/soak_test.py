@@ -16,10 +16,16 @@ import re
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+
+if {"-h", "--help"} & set(sys.argv[1:]):
+    print(__doc__)
+    sys.exit(0)
 
 
 def option(name, default):
@@ -897,6 +903,13 @@ def test_a_dialect_takes_no_wrong_reply():
     refuses(text, "set", b"EXISTS\r\n", value=b"a")
     # The model knows the item of each token, so a cas that should not have matched is found there.
     wrong((1, "set", A, "STORED", 1, 2), (1, "set", B, "STORED", 3, 4), (2, "cas", (A, C), "STORED", 5, 6))
+
+
+def test_help_is_told_and_nothing_runs():
+    told = subprocess.run([sys.executable, os.path.abspath(__file__), "--help"], capture_output=True,
+                          text=True, timeout=60)
+    assert told.returncode == 0 and "--minutes" in told.stdout, told
+    assert " passed, " not in told.stdout, told
 
 
 def packet_of(opaque, key, value, token):

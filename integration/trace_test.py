@@ -111,4 +111,15 @@ def test_errors_are_said():
     run("trace_gen", "--alpha", "steep", code=64)
 
 
+def test_help_tells_every_flag():
+    for name in ("load_gen", "codec_bench", "engine_bench", "trace_gen", "trace_replay", "grpc_load",
+                 "floor_server"):
+        text = run(name, "--help").decode()
+        assert name in text, (name, text)
+        lines = text.splitlines() + [""]
+        for line, after in zip(lines, lines[1:]):  # Of a long flag the text is on the next line.
+            told = line[30:].strip() or after.startswith(" " * 30)
+            assert told or not line.startswith("  -"), (name, line)
+
+
 main(globals())

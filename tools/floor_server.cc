@@ -118,11 +118,17 @@ void Watch(int epoll, int fd) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  constexpr char kUsage[] =
+      "floor_server PORT [VALUE_BYTES]    on 127.0.0.1; values of 64 bytes if not told otherwise\n";
+  if (argc == 2 && (absl::string_view(argv[1]) == "--help" || absl::string_view(argv[1]) == "-h")) {
+    std::fputs(kUsage, stdout);
+    return 0;
+  }
   uint32_t port = 0;
   size_t value_bytes = 64;
   if (argc < 2 || !absl::SimpleAtoi(argv[1], &port) || port > 65535 ||
       (argc > 2 && !absl::SimpleAtoi(argv[2], &value_bytes))) {
-    std::fprintf(stderr, "floor_server PORT [VALUE_BYTES]\n");
+    std::fputs(kUsage, stderr);
     return 64;
   }
   const core::Fd listener = Listen(static_cast<uint16_t>(port));

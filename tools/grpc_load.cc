@@ -1,12 +1,8 @@
 // The bare client that the proxy is measured against: asynchronous gRPC C++ (one completion queue,
 // one thread, one channel) calling Get of a Momento-compatible server, N calls in flight.
 //
-//   grpc_load --target HOST:PORT [--cache NAME] [--in-flight N] [--keys N] [--requests R]
-//             [--batch K] [--fill BYTES]
-//
-// --batch K calls GetBatch with K keys instead. --fill BYTES stores every key first. Keys are spelled
-// as load_gen's. Prints one line of `name=value`: keys answered, misses, rate, this process's CPU per
-// key, latency per call.
+// Flags: kUsage below. Keys are spelled as load_gen's. Prints one line of `name=value`: keys answered,
+// misses, rate, this process's CPU per key, latency per call.
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
@@ -35,6 +31,20 @@ struct Options {
   int batch = 0;
   int fill_bytes = -1;
 };
+
+constexpr char kUsage[] =
+    R"(grpc_load [FLAG VALUE]...
+The bare asynchronous gRPC client that momento_proxy is measured against.
+
+  --target HOST:PORT  whom to call (127.0.0.1:8080)
+  --cache NAME        of the cache to ask (default-cache)
+  --in-flight N       calls under way at any time (64)
+  --keys N            how many different ones are asked for (10000)
+  --requests N        ends when so many keys are answered (200000)
+  --batch K           GetBatch of K keys instead of Get; 0: Get (0)
+  --fill BYTES        stores every key first, values of so many bytes (stores nothing)
+  --help              prints this
+)";
 
 int64_t NowNs() {
   return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
@@ -194,6 +204,10 @@ Options Parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; i += 2) {
     const std::string flag = argv[i];
+    if (flag == "--help" || flag == "-h") {
+      std::fputs(kUsage, stdout);
+      std::exit(0);
+    }
     if (i + 1 == argc) Die("missing value of " + flag);
     const char* value = argv[i + 1];
     if (flag == "--target") {

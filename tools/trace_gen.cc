@@ -78,9 +78,9 @@ int main(int argc, char** argv) {
   std::optional<uint64_t> requests, seed;
   std::optional<int64_t> seconds;
   app.add_flag("--list", list, "print the presets");
-  app.add_option("--preset", preset)->capture_default_str();
-  app.add_option("--seed", seed);
-  app.add_option("--requests", requests);
+  app.add_option("--preset", preset, "what to imitate, one of --list")->capture_default_str();
+  app.add_option("--seed", seed, "of the random numbers; the same seed, the same trace");
+  app.add_option("--requests", requests, "lines to write");
   app.add_option("--seconds", seconds, "the time they take");
   app.add_option("--keys", changes.keys, "of each tenant at any time")->check(CLI::Range(1u, 1u << 30));
   app.add_option("--keys-times", changes.keys_times, "the preset's keys, so many times")
@@ -92,7 +92,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.0, 5.0));
   app.add_option("--ttl", changes.ttl, "seconds:share,... (0 = for ever)");
   app.add_option("--set-share", changes.set_share, "of the requests")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--delete-share", changes.delete_share)->check(CLI::Range(0.0, 1.0));
+  app.add_option("--delete-share", changes.delete_share, "of the requests")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("--renew", changes.renew, "part of the keys that is renewed in an hour")
       ->check(CLI::NonNegativeNumber);
   try {

@@ -152,8 +152,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--svg", options.svg, "with --engine: draw the curves there");
   app.add_option("--host", options.live.host, "an IPv4 address")->capture_default_str();
-  app.add_option("--port", options.live.port)->capture_default_str();
-  app.add_option("--connections", options.live.connections)
+  app.add_option("--port", options.live.port, "of the server")->capture_default_str();
+  app.add_option("--connections", options.live.connections, "connections to the server")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   app.add_option("--depth", options.live.depth, "requests in flight on each connection")
