@@ -130,7 +130,7 @@ def test_lines_are_memcacheds():
         with started(name) as running:
             ours, own_shapes = seen(port_of(running))
         for got, want in zip(ours, wanted):
-            # Momento tells no size of what is touched, counted or deleted.
+            # Momento tells no size of what is touched or deleted; a count that failed has none.
             if name == "momento_proxy" and got[-1] == ("size", "0") and got[0][1] == "item_get":
                 want = want[:-1] + [("size", "0")]
             assert got == want, (name, got, want)
@@ -247,6 +247,19 @@ def test_deletions():
                 assert fields(watch.line()) == [
                     ("type", "deleted"), ("key", key), ("cmd", "delete"), ("clsid", "1"),
                     ("size", bytes_)], name
+
+
+def test_sizes_of_what_is_counted():
+    """The value's before it, as in memcached; in the proxy what was stored."""
+    for name in MEMCACHES:
+        with started(name) as running:
+            watch = Watch(port_of(running), "fetchers")
+            client = client_of(running)
+            client.set(b"n", b"99")
+            assert client.ask(b"incr n 1") == b"100" and client.ask(b"decr n 95") == b"5"
+            assert client.ask(b"touch n 60") == b"TOUCHED" and client.ask(b"delete n") == b"DELETED"
+            sizes = {"segcache": ["2", "3", "3", "3"], "momento_proxy": ["3", "3", "0", "0"]}[name]
+            assert [dict(fields(watch.line()))["size"] for _ in sizes] == sizes, name
 
 
 def test_packets_make_the_same_lines():
