@@ -333,5 +333,31 @@ def test_a_takeover_does_not_wait_for_the_drain_delay():
             assert line.running.process.wait(15) == 0
 
 
+def test_what_cannot_move_is_closed():
+    """Watchers, and who is at a port with logins or at a cache that is no more; others stay."""
+    with tempfile.NamedTemporaryFile("w") as users, local() as backend:
+        users.write("user:password\n")
+        users.flush()
+        guarded, gone = free_port(), free_port()
+        of_the_gone = sets(("cache[2].cache_name=gone", f"cache[2].port={gone}"))
+        with line_of("momento_proxy", f"momento.endpoint_override=127.0.0.1:{port_of(backend)}",
+                     "cache[0].cache_name=c", "cache[1].cache_name=guarded",
+                     f"cache[1].port={guarded}", f"cache[1].auth_file={users.name}",
+                     "cache[2].cache_name=gone", f"cache[2].port={gone}") as line:
+            stays, watcher, leaves = Client(line.port), Client(line.port), Client(gone)
+            logged_in, stranger = Client(guarded), Client(guarded)
+            assert stays.ask(b"get k") == b"END" and leaves.ask(b"get k") == b"END"
+            assert watcher.ask(b"watch mutations") == b"OK"
+            assert logged_in.ask(b"set a 0 0 13\r\nuser password") == b"STORED"
+            assert stranger.ask(b"get k") == b"CLIENT_ERROR unauthenticated"
+            assert list(line.flags[-len(of_the_gone):]) == list(of_the_gone)
+            line.flags = line.flags[:-len(of_the_gone)]
+            line.start()
+            assert stays.ask(b"get k") == b"END"
+            for closed in (watcher, leaves, logged_in, stranger):
+                assert closed.hear_end() == b""
+            assert Client(guarded).ask(b"get k") == b"CLIENT_ERROR unauthenticated"
+
+
 if __name__ == "__main__":
     main(globals())
