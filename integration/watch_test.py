@@ -363,12 +363,23 @@ def reset(client):
     client.close()
 
 
+def settled(look):
+    """What `look` says once it says the same for half a second: connections to a backend have come up."""
+    seen, since = look(), time.monotonic()
+    while time.monotonic() < since + 0.5:
+        time.sleep(0.02)
+        now = look()
+        if now != seen:
+            seen, since = now, time.monotonic()
+    return seen
+
+
 def test_leavers_leave_nothing_behind():
     for name in MEMCACHES:
         with started(name, "server.workers=2") as running:
             client = client_of(running)
             client.get(b"warm")
-            before = open_descriptors(running)
+            before = settled(lambda: open_descriptors(running))
             for leave in (Client.close, reset, lambda c: c.socket.shutdown(socket.SHUT_WR)) * 10:
                 watch = Watch(port_of(running))
                 client.get(b"k")
