@@ -317,7 +317,7 @@ def test_what_the_next_process_has_acknowledged_no_shared_call_hides():
         users.write("user:password\n")
         users.flush()
         with line_of("momento_proxy", f"momento.endpoint_override=127.0.0.1:{port_of(backend)}",
-                     "cache[0].cache_name=c", "cache[0].deadline=5s",
+                     "server.workers=1", "cache[0].cache_name=c", "cache[0].deadline=5s",
                      f"cache[0].auth_file={users.name}") as line:
 
             def logged_in():
