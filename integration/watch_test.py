@@ -417,7 +417,8 @@ def test_a_slow_watcher_holds_nobody_up_and_is_told_what_it_missed():
             skipped = total(running, "core_watch_line_skip_total")
             assert skipped > 0, f"{name}: the kernel took all of it"
             grown = memory_kb(running) - before
-            assert grown < 4 * 1024, f"{name}: {grown} KB more for one slow watcher"
+            # All its lines are 40 MB; the traffic itself may take a few once more.
+            assert grown < 16 * 1024, f"{name}: {grown} KB more for one slow watcher"
             got = told = last = 0
             while got + skipped < lines:
                 line = slow.line()
