@@ -29,6 +29,10 @@ using Logged = proto::memcache::WithKlog<cache::MemcacheService>;
 using Service = proto::memcache::WithWatch<Logged>;
 using MemcacheServer = core::Server<proto::memcache::Codec, Service>;
 
+// How long a client may be in the middle of a request, or of taking an answer, while all others wait
+// for the process that takes over: what is complete takes milliseconds.
+constexpr absl::Duration kTakenTimeout = absl::Milliseconds(500);
+
 // Reclaims expired segments once a second, on the first worker's loop.
 class Housekeeping final : public core::Timer {
  public:
@@ -67,8 +71,6 @@ proto::memcache::StatsSettings Settings(const config::Segcache& c, int workers) 
 absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
                           core::Process& process) {
   const config::Segcache& c = start.config;
-  // What the process before keeps in memory is there for this one once it is gone.
-  process.handover().TakeAllNow();
   const core::RealClock clock;
   const core::TurnClock turn_clock(&clock);  // Of the requests.
   std::unique_ptr<core::CommandLog> klog;  // Outlives every reply.
@@ -82,6 +84,9 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
     ASSIGN_OR_RETURN(gate, core::AuthGate::Open("server.auth_file", c.server.auth_file, &clock,
                                                 process.metrics(), {{"server", "memcache"}}));
   }
+  // What the process before keeps in memory is there for this one once it is gone. Nobody serves
+  // meanwhile: what can fail without it comes before, and nobody is waited for long.
+  process.handover().TakeAllNow();
   core::WatchHub watch(process.metrics(), {{"server", "memcache"}});
   cache::EvictionLines evictions(&watch);
   const int64_t started_ns = clock.MonotonicNs();
@@ -146,9 +151,10 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
                      service.within().set_sample(sample);
                    });
   });
-  const int code = process.ServeUntilSignal({.begin_drain = [&] { server->BeginDrain(process.handover().GiveTo("memcache")); },
-                                   .drained = [&] { return server->live() == 0; },
-                                   .on_reload = [&] {
+  const int code = process.ServeUntilSignal(
+      {.begin_drain = [&] { server->BeginDrain(process.handover().GiveTo("memcache")); },
+       .drained = [&] { return server->live() == 0; },
+       .on_reload = [&] {
          reload.Run();
          (void)server->ReloadTls();  // It logs what comes of it.
          if (gate != nullptr) {
@@ -158,7 +164,8 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
          if (klog == nullptr) return;
          const absl::Status status = klog->Reopen();
          if (!status.ok()) process.log()->Error("%s", status.message());
-       }});
+       },
+       .taken_timeout = kTakenTimeout});
   warm.set_flush_in_ms(shared.flush_in_ms());
   return code;
 }

@@ -2,6 +2,8 @@
 """A new process takes over from a running one, under load, and no client notices."""
 import contextlib
 import os
+import re
+import resource
 import signal
 import socket
 import subprocess
@@ -256,11 +258,121 @@ def test_a_next_process_that_fails_changes_nothing():
                 bad = Product("pingserver", *line.flags, "--set",
                               f"admin.port={taken.getsockname()[1]}")
                 assert bad.process.wait(30) == 69, bad.log()
+                assert open(line.pid_file).read() == f"{line.running.process.pid}\n"
         assert client.ask(b"PING") == b"PONG"
         assert Client(line.port).ask(b"PING") == b"PONG"
         assert line.running.process.poll() is None
         line.start()
         assert client.ask(b"PING") == b"PONG"
+
+
+def test_a_next_segcache_that_cannot_start_changes_nothing():
+    """What can be known before is: the cache is taken over last."""
+    with line_of("segcache") as line:
+        client = Client(line.port)
+        assert client.set(b"k", b"v") == b"STORED"
+        for wrong in ("server.auth_file=/nonexistent/users", "klog.file=/nonexistent/klog"):
+            bad = Product("segcache", *line.flags, "--set", wrong)
+            assert bad.process.wait(30) == 66, bad.log()
+            assert client.get(b"k") == (0, b"v") and line.running.process.poll() is None
+
+
+def take_over(line):
+    """Starts the next process and returns (the one before, a client of the next); does not wait until
+    the one before has ended."""
+    before, line.running = line.running, Product(line.name, *line.flags)
+    line.running.wait_log(r"admin: HTTP on")
+    before.wait_log("draining for at most")
+    return before, Client(line.port)
+
+
+def begin_long_get(client):
+    """More than may move with a connection, so that it stays where it is."""
+    client.say(b"get " + b" ".join(b"%0240d" % i for i in range(400)))
+    time.sleep(0.2)
+
+
+def test_what_the_next_process_has_acknowledged_no_copy_hides():
+    with local() as backend, line_of(
+            "momento_proxy", f"momento.endpoint_override=127.0.0.1:{port_of(backend)}",
+            "cache[0].cache_name=c", "cache[0].near_size=4MB",
+            "cache[0].near_staleness=60s") as line:
+        stays = Client(line.port)
+        assert stays.set(b"k", b"old") == b"STORED"
+        assert stays.get(b"k") == stays.get(b"k") == (0, b"old")
+        assert metrics(line.running)['proxy_near_hit_total{cache="c"}'] > 0
+        begin_long_get(stays)
+        before, other = take_over(line)
+        assert other.set(b"k", b"new") == b"STORED"
+        stays.say(b"\r\nget k\r\n")
+        assert stays.hear_line() == b"END"
+        assert stays.hear_until(b"END\r\n") == b"VALUE k 0 3\r\nnew\r\nEND\r\n"
+        assert before.process.wait(30) == 0, before.log()
+
+
+def test_what_the_next_process_has_acknowledged_no_shared_call_hides():
+    slow = ("local.fault_delay=600ms", "local.fault_delay_percent=100",
+            "local.fault_rpcs=get,get-batch", "local.fault_applied=true")
+    with local(*slow) as backend, tempfile.NamedTemporaryFile("w") as users:
+        users.write("user:password\n")
+        users.flush()
+        with line_of("momento_proxy", f"momento.endpoint_override=127.0.0.1:{port_of(backend)}",
+                     "server.workers=1", "cache[0].cache_name=c", "cache[0].deadline=5s",
+                     f"cache[0].auth_file={users.name}") as line:
+
+            def logged_in():
+                client = Client(line.port)
+                assert client.set(b"x", b"user password") == b"STORED"
+                return client
+            first, second = logged_in(), logged_in()
+            assert first.set(b"k", b"old") == b"STORED"
+            for client in (first, second):
+                client.say(b"version\r")  # Half a line: these do not end with the drain yet.
+            time.sleep(0.2)
+            before, _ = take_over(line)
+            other = logged_in()
+            first.say(b"\nget k\r\n")
+            time.sleep(0.1)
+            assert other.set(b"k", b"new") == b"STORED"
+            second.say(b"\nget k\r\n")
+            assert second.hear_line().startswith(b"VERSION")
+            assert second.hear_until(b"END\r\n") == b"VALUE k 0 3\r\nnew\r\nEND\r\n"
+            assert before.process.wait(30) == 0, before.log()
+
+
+def test_nobody_waits_for_who_is_in_the_middle_of_a_request():
+    """While segcache is handed over nobody serves."""
+    with line_of("segcache", "server.drain_timeout=60s") as line:
+        slow, other = Client(line.port), Client(line.port)
+        slow.say(b"set big 0 0 200000\r\n" + b"x" * 100_000)
+        before, _ = take_over(line)
+        assert other.set(b"k", b"v") == b"STORED"  # Within the client's ten seconds.
+        assert before.process.wait(30) == 0, before.log()
+
+
+def test_a_next_process_that_hangs_is_not_waited_for():
+    """It takes over and then nothing more: 600 connections are not lost one by one, ten seconds each."""
+    with line_of("pingserver", "server.drain_timeout=1s") as line:
+        clients = [Client(line.port) for _ in range(600)]
+        assert clients[-1].ask(b"PING") == b"PONG"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as successor:
+            successor.connect(line.socket)
+            successor.send(b"hello")
+            while successor.recv(1 << 17) != b"end":
+                pass
+            successor.send(b"take")
+            assert line.running.process.wait(40) == 0
+        assert re.search(r"handover: \d+ connections are lost", line.running.log())
+
+
+def test_connections_that_cannot_be_taken_are_told_of():
+    with line_of("pingserver") as line:
+        clients = [Client(line.port) for _ in range(150)]
+        assert clients[-1].ask(b"PING") == b"PONG"
+        few = Product("pingserver", *line.flags, limits={resource.RLIMIT_NOFILE: (100, 100)})
+        before, line.running = line.running, few
+        assert before.process.wait(30) == 0, before.log()
+        few.wait_log(r"handover: \d+ connections are lost: this process may not open as many files")
 
 
 def test_nobody_else_may_take_over():

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import socket
+import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ START_SECONDS = 30
 class Product:
     """A running daemon; its log is in `log_path` while it runs."""
 
-    def __init__(self, name, *flags, env=None, cpus=None):
+    def __init__(self, name, *flags, env=None, limits=None):
         self.name = name
         self.log_file = tempfile.NamedTemporaryFile(prefix=f"{name}.", suffix=".log")
         self.log_path = self.log_file.name
@@ -36,7 +37,9 @@ class Product:
             if key not in joined:
                 argv += ["--set", f"{key}=0"]
         self.process = subprocess.Popen(argv, stdout=self.log_file, stderr=subprocess.STDOUT,
-                                        env={**os.environ, **(env or {})})
+                                        env={**os.environ, **(env or {})},
+                                        preexec_fn=(lambda: [resource.setrlimit(*one) for one in
+                                                             limits.items()]) if limits else None)
 
     def log(self):
         with open(self.log_path) as f:

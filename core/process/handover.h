@@ -3,7 +3,7 @@
 // The path of server.handover_socket is where a running process can be found by the next one:
 //
 //   next  -- connects, "hello" ------------------------------------------> running
-//         <- "listen" with each listening socket, "end" ------------------
+//         <- "listen" with each listening socket, "end" ------------------ knows of the other
 //   builds everything, opens its connections, listens on those sockets: both accept now
 //         -- "take" (Ready) ---------------------------------------------> drains
 //         <- "connection" with each client connection, once it is between
@@ -71,6 +71,11 @@ class Handover {
 
   // Whether a next process has taken over. Any thread.
   bool taken() const { return taken_.load(std::memory_order_acquire); }
+  // `begins` is called before a next process can serve clients beside this one, `ends` if that one
+  // goes without having taken over. From the thread; before Start().
+  void WhenShared(std::function<void()> begins, std::function<void()> ends) {
+    shared_.push_back({std::move(begins), std::move(ends)});
+  }
   // What hands the connections of a server over; null while nobody has taken over. Any thread.
   GiveConnection GiveTo(const std::string& name);
   // No next process is served from now on: this one is going.
@@ -86,10 +91,16 @@ class Handover {
     std::string unread;
   };
 
+  struct Shared {
+    std::function<void()> begins;
+    std::function<void()> ends;
+  };
+
   void Run(ListenSockets* sockets);
   // False: the stream has ended.
   bool ReceiveOne(const std::function<void(Given)>& into);
   void ReceiveAll();
+  void WarnOfLost();
   void BeAlone();
   void Deliver(Given given);
   // True: Finish() was called, nothing is to be waited for.
@@ -107,6 +118,8 @@ class Handover {
   Fd successor_;
   std::map<std::string, Receiver> receivers_;
   std::vector<std::function<void()>> alone_;
+  std::vector<Shared> shared_;
+  size_t lost_ = 0;  // Connections that came without a descriptor.
   UnixListening listening_;
   Fd stop_;  // An eventfd.
   std::atomic<bool> taken_{false};

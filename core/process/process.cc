@@ -70,9 +70,8 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Create(ProcessOptions options)
   process->handover_ = std::make_unique<Handover>(
       o.handover_socket, process->log(), [raw = process.get()] { raw->RequestStop(); });
   RETURN_IF_ERROR(process->handover_->Greet(&process->sockets_));
-  if (!o.pid_file.empty()) {
-    ASSIGN_OR_RETURN(process->pid_file_, PidFile::Write(o.pid_file));
-  }
+  // A process that runs keeps its own until this one takes over.
+  if (!process->handover_->has_predecessor()) RETURN_IF_ERROR(process->WritePidFile());
   process->process_metrics_ =
       std::make_unique<ProcessMetrics>(&process->metrics_, o.product, o.version);
   LogMetrics(&process->metrics_, process->log());
@@ -84,6 +83,12 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Create(ProcessOptions options)
 Process::Process(ProcessOptions options) : options_(std::move(options)) {}
 
 Process::~Process() = default;
+
+absl::Status Process::WritePidFile() {
+  if (options_.pid_file.empty() || pid_file_ != nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(pid_file_, PidFile::Write(options_.pid_file));
+  return absl::OkStatus();
+}
 
 absl::Status Process::StartAdmin(AdminHooks hooks) {
   hooks.metrics = &metrics_;
@@ -115,6 +120,8 @@ void Process::Ready() {
   phase_.store(Phase::kServing, std::memory_order_relaxed);
   NotifySupervisor(handover_->has_predecessor() ? absl::StrCat("MAINPID=", getpid(), "\nREADY=1")
                                                 : std::string("READY=1"));
+  const absl::Status named = WritePidFile();
+  if (!named.ok()) log_->Error("%s", named.message());
   const absl::Status status = handover_->Start(&sockets_);
   if (!status.ok()) log_->Error("server.handover_socket: %s", status.message());
   ReleaseStartupPages();
@@ -167,10 +174,12 @@ void Process::Drain(const Drainable& drainable) {
     NotifySupervisor("STOPPING=1");
   }
   if (told_again_) return log_->Warning("told again to stop, not draining");
-  log_->Info("draining for at most %s", absl::FormatDuration(options_.drain_timeout));
+  const absl::Duration timeout =
+      handover_->taken() ? std::min(options_.drain_timeout, drainable.taken_timeout)
+                         : options_.drain_timeout;
+  log_->Info("draining for at most %s", absl::FormatDuration(timeout));
   const RealClock clock;
-  const int64_t deadline_ms =
-      clock.MonotonicMs() + absl::ToInt64Milliseconds(options_.drain_timeout);
+  const int64_t deadline_ms = clock.MonotonicMs() + absl::ToInt64Milliseconds(timeout);
   drainable.begin_drain();
   while (!drainable.drained()) {
     const int64_t left_ms = deadline_ms - clock.MonotonicMs();

@@ -58,12 +58,14 @@ struct Drainable {
       begin_drain;                // Takes nothing new, answers what is in flight. Returns at once.
   std::function<bool()> drained;  // Nothing is in flight any more.
   std::function<void()> on_reload;  // SIGHUP, after the log was reopened. May be empty.
+  // Bounds the drain, as drain_timeout does, when a next process has taken over and waits for its end.
+  absl::Duration taken_timeout = absl::InfiniteDuration();
 };
 
 class Process {
  public:
   // Blocks signals, raises the limit on open files, becomes the user, opens the log, writes the pid
-  // file, registers the process's metrics.
+  // file (or Ready() does, if it is to replace a process that runs), registers the process's metrics.
   // REQUIRES: the main thread, before any other thread is started.
   static absl::StatusOr<std::unique_ptr<Process>> Create(ProcessOptions options);
   // Stops the admin ports if they run, writes out the log, removes the pid file.
@@ -113,6 +115,8 @@ class Process {
   void RequestStop() { signals_.RequestStop(); }
 
  private:
+  // Unless it is there.
+  absl::Status WritePidFile();
   enum class Phase : uint8_t { kStarting, kServing, kDraining };
 
   explicit Process(ProcessOptions options);

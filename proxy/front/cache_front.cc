@@ -174,7 +174,14 @@ void CacheFront::ServeRoutesAlone() {
 }
 
 void CacheFront::JoinHandover() {
+  // While two processes serve the same clients, each may be asked for what the other has written.
   core::Handover& handover = shared_.process.handover();
+  handover.WhenShared(
+      [this] {
+        counts_.marks.BeginAll();
+        if (near_ != nullptr) near_->ForgetAll();
+      },
+      [this] { counts_.marks.EndAll(); });
   if (!handover.has_predecessor()) return;
   counts_.marks.BeginAll();
   handover.WhenAlone([this] { counts_.marks.EndAll(); });

@@ -162,7 +162,8 @@ bool ProxyService::Join(Operation* op) {
   if (first) return false;
   Operation* leader = at->second;
   const bool young = 2 * (op->sent_ms - leader->sent_ms) < DeadlineMs(config::Cache::Kind::kRead);
-  if (young && leader->moment == op->moment && leader->key == op->key) {
+  if (young && leader->moment == op->moment && !op->moment.all_written() &&
+      leader->key == op->key) {
     leader->followers.Push(op);
     shared_->metrics.get_coalesced.Add(op->askers);
     return true;

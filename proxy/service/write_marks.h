@@ -1,7 +1,8 @@
 // Which keys are being written, as all workers of one cache see it: what tells whether the answer to
 // a read begun some time ago may still be shown to others, or be kept.
 //
-// A key falls into one of kStripes words; one more word stands for the whole cache (flush_all).
+// A key falls into one of kStripes words; one more word stands for the whole cache (flush_all, and
+// another process that serves the same clients while one hands over to the other).
 //
 //    63                24 23        0
 //   [ changes           ][ writers ]     a write that begins: + one of each
@@ -9,8 +10,9 @@
 //
 // A write begins before its first call leaves and ends before the client hears of it. Take the
 // moment of a read before its call leaves. Then
-//   * if the moment is the same later on, no write of the key was acknowledged meanwhile: whoever
-//     asks now may be given the answer (one flight for many gets);
+//   * if the moment is the same later on, and not one in which every key is written, no write of the
+//     key was acknowledged meanwhile: whoever asks now may be given the answer (one flight for many
+//     gets);
 //   * if besides nobody was writing in that moment, no write of this process overlapped the read or
 //     came after it: the answer may be kept (near_cache.h).
 // A write's own moment is that of its beginning, itself included: if it was the only writer then and
@@ -34,6 +36,8 @@ class WriteMarks {
     uint64_t all = 0;
     bool operator==(const Moment&) const = default;
     uint64_t writers() const { return (key & kWriters) + (all & kWriters); }
+    // Every key may be written now, by somebody whose writes do not change the moment.
+    bool all_written() const { return (all & kWriters) != 0; }
   };
 
   WriteMarks() : words_(new std::atomic<uint64_t>[kStripes]()) {}
