@@ -15,7 +15,7 @@ struct Habits {
   absl::string_view listen;              // Section of -l (host) and -p (port).
   absl::string_view workers;             // Knob of -t; empty: no such thing, the letter is noted.
   absl::string_view connections;         // Knob of -c; likewise.
-  absl::string_view memory;              // Knob of -m; empty: the letter is not offered.
+  absl::string_view memory;              // Knob of -m; likewise.
   bool has_unix_socket = true;           // -s and -a, and -l with several addresses; in `listen`.
   // Knobs of -b, -u, -P, -e, -Y, -I, -F, -M, -L, -W; empty: the letter is noted, but -u, -P, -e and -Y are
   // refused.

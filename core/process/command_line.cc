@@ -135,12 +135,10 @@ void DefineLimits(const config::Habits& habits, CLI::App* app, Typed* typed) {
   app->add_option("-b,--listen-backlog", typed->backlog, Meaning(habits.backlog))
       ->type_name("CONNECTIONS")
       ->group(kGroup);
-  if (!habits.memory.empty()) {
-    app->add_option("-m,--memory-limit", typed->megabytes, Meaning(habits.memory, ", in megabytes"))
-        ->type_name("MEGABYTES")
-        ->check(CLI::Range(1u, 1u << 20))
-        ->group(kGroup);
-  }
+  app->add_option("-m,--memory-limit", typed->megabytes, Meaning(habits.memory, ", in megabytes"))
+      ->type_name("MEGABYTES")
+      ->check(CLI::Range(1u, 1u << 20))
+      ->group(kGroup);
   app->add_option("-I,--max-item-size", typed->item_size, Meaning(habits.item_size, "; 512k, 2m"))
       ->type_name("SIZE")
       ->group(kGroup);
@@ -311,7 +309,8 @@ void AddLetters(const config::Habits& habits, const Typed& typed, Arguments* arg
   set_or_note(habits.workers, typed.workers, "-t");
   set_or_note(habits.connections, typed.connections, "-c");
   set_or_note(habits.backlog, typed.backlog, "-b");
-  if (typed.megabytes) set(habits.memory, absl::StrCat(*typed.megabytes, "MB"), "-m");
+  set_if(typed.megabytes.has_value(), habits.memory,
+         absl::StrCat(typed.megabytes.value_or(0), "MB"), "-m");
   set_if(!typed.item_size.empty(), habits.item_size, SizeText(typed.item_size), "-I");
   set_if(typed.no_evictions, habits.eviction, "none", "-M");
   set_if(typed.huge_pages, habits.huge_pages, "true", "-L");

@@ -259,8 +259,15 @@ TEST_F(CommandLine, AFileOfUsers) {
 }
 
 TEST_F(CommandLine, MemoryIsForProductsThatKeepData) {
-  EXPECT_EQ(Proxy({"--local", "-m", "64"}).exit_code, 64);
-  EXPECT_EQ(Invoke<config::Pingserver>({"-m", "64"}).exit_code, 64);
+  const auto proxy = Proxy({"--local", "-m", "64"});
+  EXPECT_EQ(proxy.action, Action::kServe) << proxy.err;
+  EXPECT_THAT(proxy.warnings, testing::ElementsAre("-m: ignored, nothing like it here"));
+  const auto without = Proxy({"--local"});
+  EXPECT_EQ(config::Print(proxy.config), config::Print(without.config));
+  const auto ping = Invoke<config::Pingserver>({"--memory-limit=64"});
+  EXPECT_EQ(ping.action, Action::kServe) << ping.err;
+  EXPECT_THAT(ping.warnings, testing::ElementsAre("-m: ignored, nothing like it here"));
+  EXPECT_EQ(Proxy({"--local", "-m", "lots"}).exit_code, 64);
 }
 
 // --- usage errors
@@ -380,7 +387,8 @@ TEST_F(CommandLine, VersionAndHelp) {
     EXPECT_THAT(help.out, HasSubstr(option));
   }
   EXPECT_THAT(Segcache({"--help"}).out, HasSubstr("--memory-limit MEGABYTES"));
-  EXPECT_THAT(help.out, Not(HasSubstr("--memory-limit MEGABYTES")));
+  EXPECT_THAT(help.out, testing::ContainsRegex(
+                            "--memory-limit MEGABYTES[^\n]*\n +accepted, has no effect here\n"));
 }
 
 }  // namespace
