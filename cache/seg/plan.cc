@@ -13,8 +13,9 @@ namespace seg {
 namespace {
 
 // Enough segments for every TTL in use to have a tail, and for eviction to choose from: eight times as
-// many miss a per mille or two less (README, "Miss ratios"), but items of some kilobytes leave much of them
-// empty. Not smaller than two pages; not larger than what is emptied in a fraction of a millisecond.
+// many miss a per mille or two less (README, "Miss ratios"), but items of some kilobytes leave much of
+// them empty. Not smaller than two pages; not larger than what is emptied in a fraction of a
+// millisecond.
 constexpr uint64_t kSegmentsWanted = 128;
 constexpr uint64_t kSegmentBytesLeast = 8 << 10;
 constexpr uint64_t kSegmentBytesMost = 256 << 10;
