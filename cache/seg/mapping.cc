@@ -61,4 +61,19 @@ absl::Status WishPages(char* data, size_t bytes, const PageWishes& wishes) {
   return absl::OkStatus();
 }
 
+Pages Pages::Anonymous(char* data, size_t bytes) {
+  Pages pages;
+  if (::sysconf(_SC_PAGESIZE) != static_cast<long>(kBytes)) return pages;
+  // A kernel without huge pages says EINVAL, and is right.
+  ::madvise(data, bytes, MADV_NOHUGEPAGE);
+  pages.data_ = data;
+  // Of locked memory nothing can be given back.
+  if (!pages.Release(bytes - kBytes, kBytes)) pages.data_ = nullptr;
+  return pages;
+}
+
+bool Pages::Release(size_t from, size_t bytes) const {
+  return ::madvise(data_ + from, bytes, MADV_DONTNEED) == 0;
+}
+
 }  // namespace seg

@@ -77,11 +77,13 @@ absl::Status SegmentHeap::Resume(const State& state, const SegmentRecord* record
   for (uint32_t id = 0; id < segment_count_; ++id) {
     if (!IsSane(records[id], id, state, segment_bytes_, span_max_)) return wrong("segment", id);
   }
-  for (uint32_t id = 0; id < segment_count_; ++id) UnlistFree(id);
-  in_transit_ = 0;
+  free_ = bare_ = Queue();
+  free_count_ = 0;
+  free_backed_bytes_ = 0;
   floor_.store(state.floor, std::memory_order_seq_cst);
   next_sequence_ = state.next_sequence;
   in_service_ = state.in_service;
+  paid_ -= segment_count_ - in_service_;
   has_evicted_.store(state.has_evicted, std::memory_order_relaxed);
 
   std::vector<uint32_t> in_use;
@@ -91,7 +93,12 @@ absl::Status SegmentHeap::Resume(const State& state, const SegmentRecord* record
     s.span = r.span;
     s.first = r.first;
     s.state.store(static_cast<SegmentState>(r.state), std::memory_order_seq_cst);
+    s.listed = false;
     if (s.Is(SegmentState::kFree)) PushFree(id);
+    if (s.Is(SegmentState::kPart) || s.Is(SegmentState::kSealed)) {
+      Charge(id, s.backed);
+      woken_ = std::max(woken_, id + 1);
+    }
     if (!s.Is(SegmentState::kSealed)) continue;
     s.sequence.store(r.sequence, std::memory_order_relaxed);
     s.death_ms.store(r.death_ms, std::memory_order_relaxed);

@@ -1,0 +1,99 @@
+// What the segments take of the heap's memory. See segment_heap.h.
+//
+// Addresses are cheap and memory is not, so there are more segments than memory for them. It is counted
+// in bytes:
+//
+//   a free segment        what is behind it (Segment::backed): what it had when it was freed
+//   an open one           all of it: what is not there yet comes with the first write to it
+//   a sealed one          the pages up to its last item. What is behind them goes back to the kernel,
+//                         unless it never was there
+//
+// The sum never exceeds what was planned. A free segment that has less than an open one needs takes it
+// from what is behind no segment, or else from other free ones, whose pages are given back first
+// (PayForTaken): those that were free for the longest time. So a cache whose items are all of one size
+// gives nothing back in the long run: what is freed has the pages that the next one needs.
+//
+// Pages are given back without any lock held. What keeps the segment from being used meanwhile: of a
+// sealed one a writer's count, taken while it was open; a free one is in no list.
+#include <algorithm>
+#include <thread>
+
+#include "cache/seg/segment_heap.h"
+#include "core/base/check.h"
+
+namespace seg {
+namespace {
+
+// A tail of less than this part of its segment stays: giving it back is a system call, and so many
+// page faults when it is used again.
+constexpr uint32_t kTailShare = 32;
+
+}  // namespace
+
+void SegmentHeap::Charge(uint32_t id, uint32_t bytes) {
+  charged_bytes_ += int64_t{bytes} - int64_t{segments_[id].charged};
+  segments_[id].charged = bytes;
+}
+
+uint32_t SegmentHeap::PagesFor(uint32_t used_bytes) const {
+  constexpr uint32_t kPage = Pages::kBytes;
+  return std::min((used_bytes + kPage - 1) / kPage * kPage, static_cast<uint32_t>(segment_bytes_));
+}
+
+bool SegmentHeap::Settle(uint32_t id, uint32_t used_bytes) {
+  if (surplus_ == 0) return false;
+  Segment& s = segments_[id];
+  const uint32_t filled = PagesFor(used_bytes);
+  s.backed = std::max(s.backed, filled);
+  Charge(id, s.backed);
+  return (s.backed - filled) * kTailShare >= segment_bytes_;
+}
+
+void SegmentHeap::ReleaseTail(uint32_t id, uint32_t used_bytes) {
+  Segment& s = segments_[id];
+  const uint32_t from = PagesFor(used_bytes);
+  uint32_t to = 0;
+  {
+    core::MutexLock lock(mu_);
+    to = s.backed;
+  }
+  if (!pages_.Release(size_t{id} * segment_bytes_ + from, to - from)) return;
+  metrics_->page_release.Add(to - from);
+  core::MutexLock lock(mu_);
+  s.backed = from;
+  Charge(id, from);
+}
+
+bool SegmentHeap::PayForTaken() {
+  if (surplus_ == 0) return true;
+  for (;;) {
+    uint32_t id = kNoSegment;
+    uint32_t bytes = 0;
+    {
+      core::MutexLock lock(mu_);
+      if (UnbackedBytes() >= 0) return true;
+      id = free_.tail;
+      if (id != kNoSegment) {
+        UnlistFree(id);
+        ++in_transit_;
+        bytes = segments_[id].backed;
+      }
+    }
+    if (id == kNoSegment) {  // What there is to be had another thread has in hand.
+      std::this_thread::yield();
+      continue;
+    }
+    const bool released = pages_.Release(size_t{id} * segment_bytes_, bytes);
+    if (released) metrics_->page_release.Add(bytes);
+    core::MutexLock lock(mu_);
+    if (released) {
+      segments_[id].backed = 0;
+      free_backed_bytes_ -= bytes;
+    }
+    ListFree(id);
+    --in_transit_;
+    if (!released) return false;
+  }
+}
+
+}  // namespace seg
