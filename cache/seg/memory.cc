@@ -21,9 +21,22 @@ absl::StatusOr<Memory> Memory::Create(const Plan& plan, const PageWishes& wishes
     RETURN_IF_ERROR(memory.MapAnonymous());
   } else {
     ASSIGN_OR_RETURN(memory.file_, RestartFile::Open(file, plan));
+    memory.plan_ = memory.file_->plan();
   }
-  RETURN_IF_ERROR(WishPages(memory.table(), plan.table_bytes() + plan.heap_bytes(), wishes));
+  RETURN_IF_ERROR(memory.Wish(wishes));
   return memory;
+}
+
+// For the table, and what of the heap there is memory for.
+absl::Status Memory::Wish(const PageWishes& wishes) {
+  if (file_ == nullptr || !file_->restored()) {
+    return WishPages(table(), plan_.table_bytes() + plan_.heap_bytes(), wishes);
+  }
+  absl::Status status;
+  file_->VisitAllocated([&](uint64_t from, uint64_t bytes) {
+    if (status.ok()) status = WishPages(file_->data() + from, bytes, wishes);
+  });
+  return status;
 }
 
 absl::Status Memory::MapAnonymous() {
@@ -38,8 +51,8 @@ absl::Status Memory::MapAnonymous() {
   if (!mapping.ok()) return mapping.status();
   mapping_ = *std::move(mapping);
   if (plan_.heap.surplus == 0) return absl::OkStatus();
-  pages_ = Pages::Anonymous(heap(), plan_.heap_span_bytes());
-  if (!pages_.can_release()) plan_.heap.surplus = 0;
+  pages_ = AnonymousPages(heap(), plan_.heap_span_bytes());
+  if (pages_ == nullptr) plan_.heap.surplus = 0;
   return absl::OkStatus();
 }
 
@@ -52,7 +65,7 @@ HashTable::Memory Memory::ForTable() const {
 HeapPlan Memory::ForHeap() const {
   HeapPlan plan = plan_.heap;
   plan.memory = heap();
-  plan.pages = pages_;
+  plan.pages = file_ != nullptr ? file_->heap_pages() : pages_.get();
   plan.ghost_memory = file_ != nullptr ? file_->ghosts() : nullptr;
   return plan;
 }

@@ -34,13 +34,14 @@ class Memory {
  private:
   explicit Memory(const Plan& plan) : plan_(plan) {}
   absl::Status MapAnonymous();
+  absl::Status Wish(const PageWishes& wishes);
   char* table() const { return file_ != nullptr ? file_->table() : mapping_.data(); }
   char* heap() const { return table() + plan_.table_bytes(); }
 
   Plan plan_;
   std::unique_ptr<RestartFile> file_;
   Mapping mapping_;  // Without a file.
-  Pages pages_;      // Of the heap.
+  std::unique_ptr<Pages> pages_;  // Of the heap, if it gives back any. Without a file.
 };
 
 }  // namespace seg

@@ -47,8 +47,8 @@ constexpr double kBytesPerSegment = sizeof(Segment) + 24;
 // of a few pages would gain little, and headers are paid for.
 constexpr uint32_t kPagesPerSegmentLeast = 4;
 
-bool GivesTailsBack(const config::Seg& options, const Lodging& lodging, uint64_t segment_bytes) {
-  return !options.huge_pages && lodging.file.empty() && segment_bytes % Pages::kBytes == 0 &&
+bool GivesTailsBack(const config::Seg& options, uint64_t segment_bytes) {
+  return !options.huge_pages && segment_bytes % Pages::kBytes == 0 &&
          segment_bytes >= kPagesPerSegmentLeast * Pages::kBytes;
 }
 
@@ -69,9 +69,9 @@ struct Shares {
   double fixed;
   double per_heap_byte;
 };
-Shares SharesFor(const config::Seg& options, const Lodging& lodging, uint64_t segment_bytes) {
+Shares SharesFor(const config::Seg& options, uint64_t segment_bytes) {
   Shares shares;
-  const double headers = GivesTailsBack(options, lodging, segment_bytes) ? 2 : 1;
+  const double headers = GivesTailsBack(options, segment_bytes) ? 2 : 1;
   shares.fixed = static_cast<double>(
       kFixedBytes + kBytesPerShard * std::max(std::thread::hardware_concurrency(), 1u));
   shares.per_heap_byte =
@@ -91,14 +91,14 @@ absl::StatusOr<uint64_t> HeapFor(const config::Seg& options, const Lodging& lodg
   const uint64_t segment_bytes =
       SegmentBytesFor(options, lodging.memory - std::min(lodging.beside, lodging.memory));
   const auto segment = static_cast<double>(segment_bytes);
-  const Shares shares = SharesFor(options, lodging, segment_bytes);
+  const Shares shares = SharesFor(options, segment_bytes);
   const double room =
       static_cast<double>(lodging.memory) - static_cast<double>(lodging.beside) - shares.fixed;
   const double heap = room / shares.per_heap_byte;
   if (heap >= segment * kSegmentsLeastShared) return static_cast<uint64_t>(heap);
   const uint64_t least_bytes = SegmentBytesFor(options, 0);
   const auto least_segment = static_cast<double>(least_bytes);
-  const Shares at_least = SharesFor(options, lodging, least_bytes);
+  const Shares at_least = SharesFor(options, least_bytes);
   const double least = static_cast<double>(lodging.beside) + at_least.fixed +
                        at_least.per_heap_byte * least_segment * kSegmentsLeastShared;
   return absl::InvalidArgumentError(
@@ -139,7 +139,7 @@ absl::StatusOr<Plan> PlanFor(const config::Seg& options, const Lodging& lodging)
                                                    "; raise seg.segment_size"));
   }
   plan.heap.segments = static_cast<uint32_t>(count);
-  if (GivesTailsBack(options, lodging, plan.heap.segment_bytes)) {
+  if (GivesTailsBack(options, plan.heap.segment_bytes)) {
     plan.heap.surplus = std::min(plan.heap.segments, kSegmentsMax - plan.heap.segments);
   }
   plan.heap.stocked = options.prefault || !lodging.file.empty();

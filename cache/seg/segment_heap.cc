@@ -58,15 +58,19 @@ absl::StatusOr<std::unique_ptr<SegmentHeap>> SegmentHeap::Create(const HeapPlan&
                                                                  HashTable* table,
                                                                  Metrics* metrics) {
   Mapping own;
+  std::unique_ptr<Pages> own_pages;
   HeapPlan placed = plan;
   if (plan.memory == nullptr) {
     const size_t bytes = size_t{plan.segment_count()} * plan.segment_bytes;
     ASSIGN_OR_RETURN(own, Mapping::Create(bytes));
     placed.memory = own.data();
-    if (plan.surplus != 0) placed.pages = Pages::Anonymous(own.data(), bytes);
+    if (plan.surplus != 0) own_pages = AnonymousPages(own.data(), bytes);
+    placed.pages = own_pages.get();
+    if (own_pages == nullptr) placed.surplus = 0;
   }
   std::unique_ptr<SegmentHeap> heap(new SegmentHeap(placed, eviction, table, metrics));
   heap->own_memory_ = std::move(own);
+  heap->own_pages_ = std::move(own_pages);
   return heap;
 }
 
@@ -93,7 +97,7 @@ SegmentHeap::SegmentHeap(const HeapPlan& plan, config::Seg::Eviction eviction, H
       ghosts_(policy_->remembers() ? plan.ghosts : 0, plan.ghost_memory),
       in_service_(segment_count_),
       paid_(plan.segments) {
-  CHECK(surplus_ == 0 || pages_.can_release());
+  CHECK(surplus_ == 0 || pages_ != nullptr);
   for (int i = 0; i < shard_count_; ++i) {
     core::MutexLock lock(shards_[i].mu);
     for (Shard::Tails& tails : shards_[i].tails) tails.segment.fill(kNoSegment);
@@ -318,9 +322,7 @@ uint32_t SegmentHeap::TakeSegment(int64_t now_ms) {
     return true;
   };
   if (!MakeRoom(now_ms, take)) return kNoSegment;
-  if (PayForTaken()) return taken;
-  GiveBack(taken);
-  return kNoSegment;
+  return PayForTaken(taken) ? taken : kNoSegment;
 }
 
 bool SegmentHeap::MakeRoom(int64_t now_ms, absl::FunctionRef<bool(bool all)> enough) {
@@ -378,9 +380,7 @@ uint32_t SegmentHeap::TakeReserved() {
     if (FreeSegments() == 0) return kNoSegment;
     taken = PopFree();
   }
-  if (PayForTaken()) return taken;
-  GiveBack(taken);
-  return kNoSegment;
+  return PayForTaken(taken) ? taken : kNoSegment;
 }
 
 void SegmentHeap::GiveBack(uint32_t id) {

@@ -72,7 +72,7 @@ struct HeapPlan {
   // Where all segments and the ghosts lie; outlives the heap. Null: in memory of its own.
   char* memory = nullptr;
   char* ghost_memory = nullptr;
-  Pages pages = {};  // Of `memory`; with `surplus`, can_release().
+  Pages* pages = nullptr;  // Of `memory`, with `surplus`; outlive the heap, too.
 
   uint32_t segment_count() const { return segments + surplus; }
 };
@@ -88,11 +88,13 @@ struct SegmentRecord {
   uint32_t span = 1;
   uint32_t first = 0;
   uint32_t order = 0;  // Of the eviction policy.
+  uint32_t backed = 0;
+  uint32_t nothing = 0;  // So that all of it is said and summed up.
   uint16_t ttl_bucket = 0;
   uint8_t rank = 0;
   uint8_t state = static_cast<uint8_t>(SegmentState::kFree);
 };
-static_assert(sizeof(SegmentRecord) == 56);
+static_assert(sizeof(SegmentRecord) == 64);
 
 class SegmentHeap {
  public:
@@ -402,9 +404,13 @@ class SegmentHeap {
   bool Settle(uint32_t id, uint32_t used_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Gives back what lies behind `used_bytes`. REQUIRES: Settle() said so; it stays what it is meanwhile.
   void ReleaseTail(uint32_t id, uint32_t used_bytes);
-  // To be called when free segments were taken, before they are written to: takes the memory that they
-  // lack from other free ones. Returns false if it cannot be had; then they must be given back.
-  bool PayForTaken();
+  // To be called when free segments were taken, before they are written to: sees to it that they have
+  // the memory that they are charged with, if need be by taking it from other free ones. Returns false,
+  // and gives them back, if it cannot be had.
+  bool PayForTaken(uint32_t first, uint32_t span = 1);
+  bool ProvidePages(uint32_t id);
+  // Gives back what is behind the segment that was free for longest. False if there is none.
+  bool ReleaseFree();
 
   // Gives the last segment in service to the index. Returns false if it cannot be had now.
   bool RetireLast(int64_t now_ms);
@@ -450,7 +456,7 @@ class SegmentHeap {
 
   // Out of use, into the list.
   void PushFree(uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Both for the caller to open once PayForTaken() agrees, or to give back.
+  // Both for the caller to open, after PayForTaken(), or to give back.
   void TakeFree(uint32_t id, uint32_t charge) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   uint32_t PopFree() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The list alone.
@@ -476,7 +482,8 @@ class SegmentHeap {
 
   Mapping own_memory_;
   char* const memory_;
-  const Pages pages_;
+  std::unique_ptr<Pages> own_pages_;
+  Pages* const pages_;
   const size_t segment_bytes_;
   const uint32_t segment_count_;
   const uint32_t surplus_;

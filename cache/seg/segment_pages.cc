@@ -57,21 +57,55 @@ void SegmentHeap::ReleaseTail(uint32_t id, uint32_t used_bytes) {
     core::MutexLock lock(mu_);
     to = s.backed;
   }
-  if (!pages_.Release(size_t{id} * segment_bytes_ + from, to - from)) return;
+  if (!pages_->Release(size_t{id} * segment_bytes_ + from, to - from)) return;
   metrics_->page_release.Add(to - from);
   core::MutexLock lock(mu_);
   s.backed = from;
   Charge(id, from);
 }
 
-bool SegmentHeap::PayForTaken() {
+bool SegmentHeap::PayForTaken(uint32_t first, uint32_t span) {
   if (surplus_ == 0) return true;
+  const auto owes = [this] {
+    core::MutexLock lock(mu_);
+    return UnbackedBytes() < 0;
+  };
+  bool paid = true;
+  while (paid && owes()) paid = ReleaseFree() || !owes();
+  if (!pages_->come_by_themselves()) {
+    for (uint32_t id = first; paid && id < first + span; ++id) paid = ProvidePages(id);
+  }
+  if (paid) return true;
+  for (uint32_t id = first; id < first + span; ++id) GiveBack(id);
+  return false;
+}
+
+bool SegmentHeap::ProvidePages(uint32_t id) {
+  Segment& s = segments_[id];
+  uint32_t from = 0;
+  uint32_t to = 0;
+  {
+    core::MutexLock lock(mu_);
+    from = s.backed;
+    to = s.charged;
+  }
+  if (from == to) return true;
+  // Somebody else may have taken what was given back.
+  while (!pages_->Provide(size_t{id} * segment_bytes_ + from, to - from)) {
+    if (!ReleaseFree()) return false;
+  }
+  core::MutexLock lock(mu_);
+  s.backed = to;
+  return true;
+}
+
+bool SegmentHeap::ReleaseFree() {
   for (;;) {
     uint32_t id = kNoSegment;
     uint32_t bytes = 0;
     {
       core::MutexLock lock(mu_);
-      if (UnbackedBytes() >= 0) return true;
+      if (free_backed_bytes_ == 0) return false;
       id = free_.tail;
       if (id != kNoSegment) {
         UnlistFree(id);
@@ -79,20 +113,20 @@ bool SegmentHeap::PayForTaken() {
         bytes = segments_[id].backed;
       }
     }
-    if (id == kNoSegment) {  // What there is to be had another thread has in hand.
+    if (id == kNoSegment) {  // Another thread has what there is in hand.
       std::this_thread::yield();
       continue;
     }
-    const bool released = pages_.Release(size_t{id} * segment_bytes_, bytes);
-    if (released) metrics_->page_release.Add(bytes);
+    const bool released = pages_->Release(size_t{id} * segment_bytes_, bytes);
     core::MutexLock lock(mu_);
     if (released) {
+      metrics_->page_release.Add(bytes);
       segments_[id].backed = 0;
       free_backed_bytes_ -= bytes;
     }
     ListFree(id);
     --in_transit_;
-    if (!released) return false;
+    return released;
   }
 }
 

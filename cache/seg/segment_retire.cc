@@ -72,10 +72,7 @@ bool SegmentHeap::RetireLast(int64_t now_ms) {
 }
 
 bool SegmentHeap::Retire(uint32_t last) {
-  if (!PayForTaken()) {
-    GiveBack(last);
-    return false;
-  }
+  if (!PayForTaken(last)) return false;
   uint32_t backed = 0;
   {
     core::MutexLock lock(mu_);

@@ -51,10 +51,7 @@ bool SegmentHeap::BeginLargeWrite(uint32_t span, const Place& place, size_t byte
     }
     for (const uint32_t id : claimed) Drain(id, place.now_ms, Mercy::kUsed);
     if (!HasWindow(first, span)) continue;
-    if (!PayForTaken()) {
-      for (uint32_t id = first; id < first + span; ++id) GiveBack(id);
-      return false;
-    }
+    if (!PayForTaken(first, span)) return false;
     JoinWindow(first, span, last_bytes);
     Open(first, span, place, 0);
     Segment& s = segments_[first];
