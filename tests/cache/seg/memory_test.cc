@@ -108,6 +108,71 @@ TEST_F(MemoryTest, TheIndexGrowsAtTheCostOfTheItems) {
   }
 }
 
+uint64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t total = 0;
+  uint64_t resident = 0;
+  statm >> total >> resident;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+// There are more segments than memory, large items lie in all of them, and the index wants the last.
+TEST_F(MemoryTest, TheIndexGrowsAlsoWhereSegmentsOutnumberTheMemory) {
+  constexpr uint64_t kMemory = 8 << 20;  // Segments of 32 KB.
+  // Not util: it gives up what is small.
+  for (const auto eviction : {config::Seg::Eviction::kS3Fifo, config::Seg::Eviction::kFifo,
+                              config::Seg::Eviction::kMerge, config::Seg::Eviction::kRandom}) {
+    SCOPED_TRACE(config::Seg::kEvictions[static_cast<size_t>(eviction)]);
+    options_.eviction = eviction;
+    cache_ = nullptr;
+    const uint64_t resident_before = ResidentBytes();
+    Open(kMemory);
+    const Cache::Stats before = cache_->GetStats();
+    const auto store_large = [&] {
+      for (int i = 0; i < 1'500; ++i) {
+        const std::string value(i % 3 == 0 ? 34'000 : 18'000, static_cast<char>('a' + i % 26));
+        ASSERT_EQ(cache_->Set(absl::StrCat("large", i), value, 0, kNever), StoreResult::kStored);
+        ASSERT_EQ(cache_->Peek(absl::StrCat("large", i)).value(), value);
+      }
+    };
+    store_large();
+    EXPECT_GT(cache_->GetStats().item_bytes * 100, before.heap_bytes * 85);
+    for (int round = 0; round < 2; ++round) {
+      for (int i = 0; i < 400'000; ++i) {
+        ASSERT_EQ(cache_->Set(absl::StrCat(i), "v", 0, kNever), StoreResult::kStored) << i;
+      }
+      const Cache::Stats after = cache_->GetStats();
+      EXPECT_LT(after.heap_bytes, before.heap_bytes * 85 / 100);
+      EXPECT_EQ(after.heap_bytes + after.index_bytes, before.heap_bytes + before.index_bytes);
+      EXPECT_GT(after.items, 100'000u);
+      store_large();
+      EXPECT_GT(cache_->GetStats().item_bytes * 100, after.heap_bytes * 80);
+    }
+    // Values of this test, and what malloc keeps of them.
+    EXPECT_LE(ResidentBytes() - resident_before, kMemory + (512 << 10));
+    cache_->Flush();
+    cache_->Tick();
+    EXPECT_EQ(cache_->GetStats().segments_free, cache_->GetStats().segments);
+  }
+}
+
+TEST_F(MemoryTest, HugePagesAreNotTakenApart) {
+  const auto share = [&](bool huge_pages) {
+    options_.heap_size = 16 << 20;
+    options_.segment_size = 128 << 10;
+    options_.huge_pages = huge_pages;
+    EXPECT_TRUE(TryOpen(0).ok());
+    for (int i = 0; i < 600; ++i) {
+      EXPECT_EQ(cache_->Set(absl::StrCat(i), std::string(80'000, 'v'), 0, kNever),
+                StoreResult::kStored);
+    }
+    const Cache::Stats stats = cache_->GetStats();
+    return static_cast<double>(stats.item_bytes) / static_cast<double>(stats.heap_bytes);
+  };
+  EXPECT_LT(share(true), 0.62);
+  EXPECT_GT(share(false), 0.9);
+}
+
 TEST_F(MemoryTest, WithoutEvictionTheIndexTakesNothingThatLives) {
   options_.eviction = config::Seg::Eviction::kNone;
   Open(2 << 20);
@@ -164,14 +229,6 @@ TEST_F(MemoryTest, ManyThreadsShareIt) {
   EXPECT_EQ(cache_->GetStats().segments_free, cache_->GetStats().segments);
 }
 
-uint64_t ResidentBytes() {
-  std::ifstream statm("/proc/self/statm");
-  uint64_t total = 0;
-  uint64_t resident = 0;
-  statm >> total >> resident;
-  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
 TEST_F(MemoryTest, ComesAtTheStartIfPrefaulted) {
   options_.heap_size = 64 << 20;
   const uint64_t before = ResidentBytes();
@@ -180,6 +237,7 @@ TEST_F(MemoryTest, ComesAtTheStartIfPrefaulted) {
   options_.prefault = true;
   ASSERT_TRUE(TryOpen(0).ok());
   EXPECT_GT(ResidentBytes() - before, uint64_t{60} << 20);
+  EXPECT_LT(ResidentBytes() - before, uint64_t{76} << 20);  // The heap and its index, once.
 }
 
 }  // namespace
