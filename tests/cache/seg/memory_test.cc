@@ -138,7 +138,7 @@ TEST_F(MemoryTest, TheIndexGrowsAlsoWhereSegmentsOutnumberTheMemory) {
     store_large();
     EXPECT_GT(cache_->GetStats().item_bytes * 100, before.heap_bytes * 85);
     for (int round = 0; round < 2; ++round) {
-      for (int i = 0; i < 400'000; ++i) {
+      for (int i = 0; i < 200'000; ++i) {
         ASSERT_EQ(cache_->Set(absl::StrCat(i), "v", 0, kNever), StoreResult::kStored) << i;
       }
       const Cache::Stats after = cache_->GetStats();
