@@ -326,8 +326,11 @@ uint32_t SegmentHeap::TakeSegment(int64_t now_ms) {
     taken = PopFree();
     return true;
   };
-  if (!MakeRoom(now_ms, take)) return kNoSegment;
-  return PayForTaken(taken) ? taken : kNoSegment;
+  for (int tries = 0; tries < kPayTries; ++tries) {
+    if (!MakeRoom(now_ms, take)) return kNoSegment;
+    if (PayForTaken(taken)) return taken;
+  }
+  return kNoSegment;
 }
 
 bool SegmentHeap::MakeRoom(int64_t now_ms, absl::FunctionRef<bool(bool all)> enough) {
@@ -338,6 +341,7 @@ bool SegmentHeap::MakeRoom(int64_t now_ms, absl::FunctionRef<bool(bool all)> eno
     Mercy mercy = rounds < kMercyRounds ? Mercy::kUsed : Mercy::kNone;
     {
       core::MutexLock lock(mu_);
+      if (withheld_bytes_ != 0) [[unlikely]] LookWhatIsWithheld(now_ms);
       if (enough(/*all=*/false)) return true;
       if (!limbo_.empty()) {
         Reap();

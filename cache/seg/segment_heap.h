@@ -386,7 +386,8 @@ class SegmentHeap {
   // --- Memory (segment_pages.cc) ---
   // What is not in use, and what of it is behind no segment.
   int64_t FreeBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return static_cast<int64_t>(paid_) * static_cast<int64_t>(segment_bytes_) - charged_bytes_;
+    return static_cast<int64_t>(paid_) * static_cast<int64_t>(segment_bytes_) - charged_bytes_ -
+           withheld_bytes_;
   }
   int64_t UnbackedBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return FreeBytes() - free_backed_bytes_;
@@ -405,8 +406,11 @@ class SegmentHeap {
   void ReleaseTail(uint32_t id, uint32_t used_bytes);
   // To be called when free segments were taken, before they are written to: sees to it that they have
   // the memory that they are charged with, if need be by taking it from other free ones. Returns false,
-  // and gives them back, if it cannot be had.
+  // and gives them back, if it cannot be had. It may be had when more has been reclaimed.
   bool PayForTaken(uint32_t first, uint32_t span = 1);
+  // What is free and behind no segment cannot be had, for a while.
+  void Withhold();
+  void LookWhatIsWithheld(int64_t now_ms) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool ProvidePages(uint32_t id);
   // Gives back what is behind the segment that was free for longest. False if there is none.
   bool ReleaseFree();
@@ -473,6 +477,9 @@ class SegmentHeap {
   // How often a write looks again when only readers stand in its way. A value is normally read for a
   // few microseconds; a yield is about one. Past this they are long readers and the write fails.
   static constexpr int kPinnedTries = 200;
+  // How often a write reclaims again because somebody else has the memory that it gave back before.
+  static constexpr int kPayTries = 8;
+  static constexpr int64_t kNotYet = -1;
 
   // Scores of items: what was never used does not stay.
   static constexpr double kAllStays = -1;
@@ -520,6 +527,8 @@ class SegmentHeap {
   uint32_t paid_ ABSL_GUARDED_BY(mu_);
   int64_t charged_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t free_backed_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t withheld_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // Or not to be had: see Withhold().
+  int64_t withheld_until_ms_ ABSL_GUARDED_BY(mu_) = kNotYet;
   std::vector<uint32_t> limbo_ ABSL_GUARDED_BY(mu_);  // Emptied, but still read.
   std::array<Queue, kTtlBuckets> queues_ ABSL_GUARDED_BY(mu_);
   // A bit a bucket whose queue is not empty.

@@ -28,6 +28,10 @@ namespace {
 // page faults when it is used again.
 constexpr uint32_t kTailShare = 32;
 
+// How long a heap in a file that others leave no room does with the memory that it has. Then it asks
+// again for what it should have.
+constexpr int64_t kWithheldMs = 1000;
+
 }  // namespace
 
 void SegmentHeap::Charge(uint32_t id, uint32_t bytes) {
@@ -72,12 +76,27 @@ bool SegmentHeap::PayForTaken(uint32_t first, uint32_t span) {
   };
   bool paid = true;
   while (paid && owes()) paid = ReleaseFree() || !owes();
+  bool provided = true;
   if (!pages_->come_by_themselves()) {
-    for (uint32_t id = first; paid && id < first + span; ++id) paid = ProvidePages(id);
+    for (uint32_t id = first; paid && provided && id < first + span; ++id) {
+      provided = ProvidePages(id);
+    }
   }
-  if (paid) return true;
+  if (paid && provided) return true;
   for (uint32_t id = first; id < first + span; ++id) GiveBack(id);
+  if (!provided) Withhold();
   return false;
+}
+
+void SegmentHeap::Withhold() {
+  core::MutexLock lock(mu_);
+  withheld_bytes_ += std::max(UnbackedBytes(), int64_t{0});
+  withheld_until_ms_ = kNotYet;
+}
+
+void SegmentHeap::LookWhatIsWithheld(int64_t now_ms) {
+  if (withheld_until_ms_ == kNotYet) withheld_until_ms_ = now_ms + kWithheldMs;
+  if (now_ms >= withheld_until_ms_) withheld_bytes_ = 0;
 }
 
 bool SegmentHeap::ProvidePages(uint32_t id) {

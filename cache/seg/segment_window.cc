@@ -26,7 +26,7 @@ bool SegmentHeap::BeginLargeWrite(uint32_t span, const Place& place, size_t byte
     price = static_cast<int64_t>((span - 1) * segment_bytes_) + PagesFor(last_bytes);
   }
   const auto can_pay = [&](bool) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return FreeBytes() >= price; };
-  for (int pinned_tries = 0;;) {
+  for (int pinned_tries = 0, pay_tries = 0;;) {
     if (!MakeRoom(place.now_ms, can_pay)) {
       if (!SealAllTails()) return false;
       continue;
@@ -51,7 +51,10 @@ bool SegmentHeap::BeginLargeWrite(uint32_t span, const Place& place, size_t byte
     }
     for (const uint32_t id : claimed) Drain(id, place.now_ms, Mercy::kUsed);
     if (!HasWindow(first, span)) continue;
-    if (!PayForTaken(first, span)) return false;
+    if (!PayForTaken(first, span)) {
+      if (++pay_tries >= kPayTries) return false;
+      continue;
+    }
     JoinWindow(first, span, last_bytes);
     Open(first, span, place, 0);
     Segment& s = segments_[first];

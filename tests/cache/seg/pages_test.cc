@@ -86,10 +86,10 @@ class PagesTest : public ::testing::Test {
   // Stores a value with which the item takes `bytes`. Returns false without room.
   bool Store(const std::string& key, size_t bytes, int64_t ttl_ms = kNever) {
     const std::string value(bytes - Item::kHeadBytes - key.size(), key.back());
-    const int64_t deadline_ms = ttl_ms == kNever ? kDeadlineNever : 1'000 + ttl_ms;
+    const int64_t deadline_ms = ttl_ms == kNever ? kDeadlineNever : now_ms_ + ttl_ms;
     const ItemSpec spec{.key = key, .value = value, .deadline_ms = deadline_ms};
     Location at;
-    if (!heap_->BeginWrite(Item::BytesFor(spec), Rank::kNew, ttl_ms, deadline_ms, 1'000, &at)) {
+    if (!heap_->BeginWrite(Item::BytesFor(spec), Rank::kNew, ttl_ms, deadline_ms, now_ms_, &at)) {
       return false;
     }
     heap_->item(at).Write(spec);
@@ -139,6 +139,7 @@ class PagesTest : public ::testing::Test {
   uint64_t Resident() const { return ResidentBytes(memory_.data(), memory_.bytes()); }
   uint64_t Asked() const { return uint64_t{segments_} * segment_bytes_; }
 
+  int64_t now_ms_ = 1'000;
   core::Registry registry_;
   Metrics metrics_{&registry_, "test"};
   uint32_t segments_ = 0;
@@ -313,42 +314,94 @@ TEST_F(PagesTest, AKernelThatTakesNothingBackCostsRoomAndNothingElse) {
   EXPECT_EQ(heap_->usage().segments_free, segments_);
 }
 
-// As of a file whose file system others fill.
-TEST_F(PagesTest, WhatCannotBeHadAgainIsNotWrittenTo) {
-  Open(config::Seg::Eviction::kFifo, 64, 32 << 10);
-  std::vector<bool> provided(2 * segments_ * segment_bytes_ / Pages::kBytes);
-  bool is_full = false;
-  const auto mark = [&](size_t from, size_t bytes, bool as) {
-    std::fill_n(provided.begin() + static_cast<ptrdiff_t>(from / Pages::kBytes),
+// As of a file in a file system that others use, too.
+class FullPlaceTest : public PagesTest {
+ protected:
+  // Pages come as long as `left_` says so.
+  void OpenIn(config::Seg::Eviction eviction) {
+    Open(eviction, 64, 32 << 10);
+    left_ = Asked();
+    provided_.assign(memory_.bytes() / Pages::kBytes, false);
+    pages_->before_provide = [this](size_t from, size_t bytes) {
+      if (bytes > left_) return false;
+      left_ -= bytes;
+      Mark(from, bytes, true);
+      return true;
+    };
+    pages_->before_release = [this](size_t from, size_t bytes) {
+      left_ += bytes;
+      Mark(from, bytes, false);
+    };
+  }
+  void Mark(size_t from, size_t bytes, bool as) {
+    std::fill_n(provided_.begin() + static_cast<ptrdiff_t>(from / Pages::kBytes),
                 bytes / Pages::kBytes, as);
-  };
-  pages_->before_provide = [&](size_t from, size_t bytes) {
-    if (!is_full) mark(from, bytes, true);
-    return !is_full;
-  };
-  pages_->before_release = [&](size_t from, size_t bytes) { mark(from, bytes, false); };
-  const auto no_page_came_by_itself = [&] {
-    std::vector<unsigned char> resident(provided.size());
+  }
+  bool NoPageCameByItself() const {
+    std::vector<unsigned char> resident(provided_.size());
     EXPECT_EQ(mincore(memory_.data(), memory_.bytes(), resident.data()), 0);
     for (size_t i = 0; i < resident.size(); ++i) {
-      if ((resident[i] & 1) != 0 && !provided[i]) return false;
+      if ((resident[i] & 1) != 0 && !provided_[i]) return false;
     }
     return true;
-  };
-  int refused = 0;
-  for (int i = 0; i < 2'000; ++i) {
-    is_full = i / 200 % 2 == 1;
-    const std::string key = absl::StrCat("key", i);
-    if (Store(key, 100 + static_cast<size_t>(i) * 7919 % (70 << 10))) {
-      EXPECT_TRUE(Has(key));
-    } else {
-      ++refused;
-      ASSERT_TRUE(is_full);
-    }
-    ASSERT_TRUE(no_page_came_by_itself()) << i;
-    ASSERT_LE(std::count(provided.begin(), provided.end(), true) * Pages::kBytes, Asked());
   }
-  EXPECT_GT(refused, 0);
+  // Stores items of all sizes; returns how many were refused.
+  int StoreSome(int from, int to) {
+    int refused = 0;
+    for (int i = from; i < to && !HasFatalFailure(); ++i) {
+      const std::string key = absl::StrCat("key", i);
+      if (Store(key, 100 + static_cast<size_t>(i) * 7919 % (70 << 10))) {
+        EXPECT_TRUE(Has(key));
+      } else {
+        ++refused;
+      }
+      EXPECT_TRUE(NoPageCameByItself()) << i;
+      EXPECT_LE(std::count(provided_.begin(), provided_.end(), true) * Pages::kBytes, Asked());
+    }
+    return refused;
+  }
+
+  size_t left_ = 0;
+  std::vector<bool> provided_;
+};
+
+TEST_F(FullPlaceTest, AHeapDoesWithWhatItHasAndTakesWhatItGets) {
+  using enum config::Seg::Eviction;
+  for (const auto eviction : {kFifo, kS3Fifo, kMerge}) {
+    OpenIn(eviction);
+    for (int round = 0; round < 4; ++round) {
+      const int from = round * 600;
+      EXPECT_EQ(StoreSome(from, from + 300), 0);
+      const uint64_t before = heap_->usage().item_bytes;
+      const size_t taken = std::exchange(left_, 0);  // By others, and what is given back later is ours.
+      EXPECT_EQ(StoreSome(from + 300, from + 500), 0);
+      EXPECT_LE(heap_->usage().item_bytes, before);
+      left_ += taken;
+      now_ms_ += 1'000;
+      EXPECT_EQ(StoreSome(from + 500, from + 600), 0);
+    }
+    EXPECT_GT(heap_->usage().item_bytes * 100, Asked() * 80);
+    heap_->Flush();
+    now_ms_ += 1'000;
+    heap_->ReclaimDead(now_ms_);
+    EXPECT_EQ(StoreSome(0, 1), 0);
+    heap_->Flush();
+    heap_->ReclaimDead(now_ms_);
+    EXPECT_EQ(heap_->usage().segments_free, segments_);
+  }
+}
+
+TEST_F(FullPlaceTest, WhatCannotBeHadAgainIsNotWrittenTo) {
+  OpenIn(config::Seg::Eviction::kFifo);
+  EXPECT_EQ(StoreSome(0, 300), 0);
+  const auto provide = pages_->before_provide;
+  pages_->before_provide = [](size_t, size_t) { return false; };  // Somebody is always faster.
+  EXPECT_GT(StoreSome(300, 500), 0);
+  pages_->before_provide = provide;
+  now_ms_ += 1'000;
+  EXPECT_LE(StoreSome(500, 501), 1);
+  now_ms_ += 1'000;
+  EXPECT_EQ(StoreSome(501, 800), 0);
 }
 
 }  // namespace
