@@ -127,7 +127,8 @@ uint64_t RestartFile::bytes() const {
 void RestartFile::TryHoles(uint64_t file_bytes) {
   if (plan_.heap.surplus == 0) return;
   // Behind everything, and behind what somebody else may have put there.
-  const uint64_t unused = (std::max(file_bytes, bytes()) + Pages::kBytes - 1) / Pages::kBytes * Pages::kBytes;
+  const uint64_t end = std::max(file_bytes, bytes());
+  const uint64_t unused = (end + Pages::kBytes - 1) / Pages::kBytes * Pages::kBytes;
   heap_pages_ = FilePages(fd_.get(), kHeaderBytes + plan_.table_bytes(), unused);
   if (heap_pages_ == nullptr) plan_.heap.surplus = 0;
 }
@@ -174,7 +175,8 @@ absl::Status RestartFile::AllocateFound(uint64_t allocated_bytes) {
   VisitAllocated([&](uint64_t, uint64_t bytes) { wanted += bytes; });
   if (allocated_bytes < wanted && Allocate() != 0) {
     // A page that cannot be had later would be the end of the process.
-    return Error(absl::StatusCode::kResourceExhausted, absl::StrCat("no room for ", wanted, " bytes"));
+    return Error(absl::StatusCode::kResourceExhausted,
+                 absl::StrCat("no room for ", wanted, " bytes"));
   }
   if (allocated_bytes <= wanted || heap_pages_ == nullptr) return absl::OkStatus();
   VisitAllocated([&](uint64_t from, uint64_t bytes) {

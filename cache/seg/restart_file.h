@@ -11,7 +11,7 @@
 //
 // Where the heap gives back what it leaves empty of its segments (segment_pages.cc), the file has holes:
 // it spans twice what it takes, but takes no more than was planned. What is written to is allocated
-// before, so that a file system that is full is no memory to the cache and not the end of the process.
+// before, so that a file system that others have filled makes the cache smaller and is not its end.
 //
 // The header says whether the file is whole. It says no from before the first item is served until
 // everything has been written and summed up by Seal(); a process that dies in between leaves a file
