@@ -86,7 +86,10 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
   }
   // What the process before keeps in memory is there for this one once it is gone. Nobody serves
   // meanwhile: what can fail without it comes before, and nobody is waited for long.
-  process.handover().TakeAllNow();
+  if (!process.handover().TakeAllNow([&process] { return process.ToldToStop(); })) {
+    process.log()->Info("%s stops: told to before it was ready", config::Segcache::kName);
+    return 0;
+  }
   core::WatchHub watch(process.metrics(), {{"server", "memcache"}});
   cache::EvictionLines evictions(&watch);
   const int64_t started_ns = clock.MonotonicNs();
