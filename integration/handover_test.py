@@ -272,10 +272,20 @@ def test_a_next_segcache_that_cannot_start_changes_nothing():
     with line_of("segcache") as line:
         client = Client(line.port)
         assert client.set(b"k", b"v") == b"STORED"
-        for wrong in ("server.auth_file=/nonexistent/users", "klog.file=/nonexistent/klog"):
-            bad = Product("segcache", *line.flags, "--set", wrong)
-            assert bad.process.wait(30) == 66, bad.log()
-            assert client.get(b"k") == (0, b"v") and line.running.process.poll() is None
+        with (tempfile.NamedTemporaryFile() as foreign,
+              socket.create_server(("127.0.0.1", 0)) as taken):
+            foreign.write(b"somebody's")
+            foreign.flush()
+            for wrong, code in (("server.auth_file=/nonexistent/users", 66),
+                                ("klog.file=/nonexistent/klog", 66),
+                                (f"listen.port={taken.getsockname()[1]}", 69),
+                                ("listen.unix_socket=/nonexistent/socket", 69),
+                                ("seg.restart_file=/nonexistent/file", 77),
+                                ("seg.restart_file=/dev/null", 78),
+                                (f"seg.restart_file={foreign.name}", 78)):
+                bad = Product("segcache", *line.flags, "--set", wrong)
+                assert bad.process.wait(30) == code, (wrong, bad.log())
+                assert client.get(b"k") == (0, b"v") and line.running.process.poll() is None
 
 
 def hear_sockets(next_process):
