@@ -5,6 +5,7 @@
 
 #include "cache/seg/cache.h"
 #include "cache/seg/metrics.h"
+#include "cache/seg/restart_file.h"
 #include "cache/service/eviction_lines.h"
 #include "cache/service/memcache_service.h"
 #include "cache/service/server_numbers.h"
@@ -14,6 +15,7 @@
 #include "core/auth/gate.h"
 #include "core/base/status.h"
 #include "core/log/klog_metrics.h"
+#include "core/net/listener.h"
 #include "core/net/server.h"
 #include "core/net/turn_clock.h"
 #include "core/process/core_dump.h"
@@ -86,7 +88,13 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
   }
   // What the process before keeps in memory is there for this one once it is gone. Nobody serves
   // meanwhile: what can fail without it comes before, and nobody is waited for long.
-  process.handover().TakeAllNow();
+  if (!c.seg.restart_file.empty()) RETURN_IF_ERROR(seg::RestartFile::Check(c.seg.restart_file));
+  ASSIGN_OR_RETURN(core::Listening listening,
+                   core::ListenOn(c.listen, static_cast<int>(c.server.backlog), process.sockets()));
+  if (!process.handover().TakeAllNow([&process] { return process.ToldToStop(); })) {
+    process.log()->Info("%s stops: told to before it was ready", config::Segcache::kName);
+    return 0;
+  }
   core::WatchHub watch(process.metrics(), {{"server", "memcache"}});
   cache::EvictionLines evictions(&watch);
   const int64_t started_ns = clock.MonotonicNs();
@@ -117,14 +125,14 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
       });
   ASSIGN_OR_RETURN(
       const std::unique_ptr<MemcacheServer> server,
-      MemcacheServer::Create(
-          c.server, c.listen, "memcache", &pool, process.metrics(), &connections,
+      MemcacheServer::CreateOn(
+          std::move(listening), c.server, c.listen, "memcache", &pool, process.metrics(), &connections,
           proto::memcache::Codec({.item_bytes_max = c.server.item_size_max}, gate.get()),
           [&](core::Worker& worker) {
             return std::make_unique<Service>(&watch, &worker.loop, c.server.watch, klog.get(),
                                              c.klog.sample, &shared);
           },
-          process.log(), process.sockets()));
+          process.log()));
   process.handover().Receive("memcache", [&](core::Fd fd, std::string unread) {
     server->Inherit(std::move(fd), std::move(unread));
   });

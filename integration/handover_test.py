@@ -259,6 +259,7 @@ def test_a_next_process_that_fails_changes_nothing():
                               f"admin.port={taken.getsockname()[1]}")
                 assert bad.process.wait(30) == 69, bad.log()
                 assert open(line.pid_file).read() == f"{line.running.process.pid}\n"
+                assert os.path.exists(line.unix) and os.path.exists(line.socket)
         assert client.ask(b"PING") == b"PONG"
         assert Client(line.port).ask(b"PING") == b"PONG"
         assert line.running.process.poll() is None
@@ -271,10 +272,77 @@ def test_a_next_segcache_that_cannot_start_changes_nothing():
     with line_of("segcache") as line:
         client = Client(line.port)
         assert client.set(b"k", b"v") == b"STORED"
-        for wrong in ("server.auth_file=/nonexistent/users", "klog.file=/nonexistent/klog"):
-            bad = Product("segcache", *line.flags, "--set", wrong)
-            assert bad.process.wait(30) == 66, bad.log()
-            assert client.get(b"k") == (0, b"v") and line.running.process.poll() is None
+        with (tempfile.NamedTemporaryFile() as foreign,
+              socket.create_server(("127.0.0.1", 0)) as taken):
+            foreign.write(b"somebody's")
+            foreign.flush()
+            for wrong, code in (("server.auth_file=/nonexistent/users", 66),
+                                ("klog.file=/nonexistent/klog", 66),
+                                (f"listen.port={taken.getsockname()[1]}", 69),
+                                ("listen.unix_socket=/nonexistent/socket", 69),
+                                ("seg.restart_file=/nonexistent/file", 77),
+                                ("seg.restart_file=/dev/null", 78),
+                                (f"seg.restart_file={foreign.name}", 78)):
+                bad = Product("segcache", *line.flags, "--set", wrong)
+                assert bad.process.wait(30) == code, (wrong, bad.log())
+                assert client.get(b"k") == (0, b"v") and line.running.process.poll() is None
+
+
+def hear_sockets(next_process):
+    """As a next process: hello, and all that comes of it."""
+    next_process.send(b"hello")
+    while (heard := next_process.recv(1 << 17)) != b"end":
+        assert heard == b"listen", heard
+
+
+def test_a_segcache_that_waits_for_the_one_before_can_be_told_to_stop():
+    with (tempfile.TemporaryDirectory() as folder,
+          socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as before):
+        path = os.path.join(folder, "handover.sock")
+        before.bind(path)
+        before.listen()
+        waits = Product("segcache", "-p", "0", *sets((f"server.handover_socket={path}",
+                                                      "admin.port=0", "admin.http_port=0")))
+        with before.accept()[0] as other:
+            assert other.recv(100) == b"hello"
+            other.send(b"end")
+            assert other.recv(100) == b"take"
+            waits.process.send_signal(signal.SIGTERM)
+            assert waits.process.wait(30) == 0, waits.log()
+        waits.wait_log("told to before it was ready")
+
+
+def test_who_says_nothing_holds_nobody_up():
+    with line_of("pingserver") as line, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+        silent.connect(line.socket)
+        before = line.running
+        line.start()
+        before.wait_log(f"handover: process {os.getpid()} says nothing")
+        assert Client(line.port).ask(b"PING") == b"PONG"
+
+
+def test_a_third_process_is_told_who_was_first():
+    with line_of("pingserver") as line:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as second:
+            second.connect(line.socket)
+            hear_sockets(second)
+            third = Product("pingserver", *line.flags)
+            assert third.process.wait(30) == 69, third.log()
+            third.wait_log(f"process {os.getpid()} is about to take over there")
+            assert Client(line.port).ask(b"PING") == b"PONG"
+        line.start()
+        assert Client(line.port).ask(b"PING") == b"PONG"
+
+
+def test_a_unix_socket_that_the_next_process_has_not_is_removed():
+    for name in ("pingserver", "segcache"):
+        with line_of(name) as line:
+            assert os.path.exists(line.unix)
+            line.flags = [*line.flags, "--set", "listen.unix_socket="]
+            line.start()
+            eventually(lambda: not os.path.exists(line.unix), what="no file")
+            assert os.path.exists(line.socket) and Client(line.port)
 
 
 def take_over(line):
@@ -357,9 +425,7 @@ def test_a_next_process_that_hangs_is_not_waited_for():
         assert clients[-1].ask(b"PING") == b"PONG"
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as successor:
             successor.connect(line.socket)
-            successor.send(b"hello")
-            while successor.recv(1 << 17) != b"end":
-                pass
+            hear_sockets(successor)
             successor.send(b"take")
             assert line.running.process.wait(40) == 0
         assert re.search(r"handover: \d+ connections are lost", line.running.log())

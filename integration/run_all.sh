@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Products against real clients, real faults and stock memcached:  run_all.sh [BIN_DIR]
-# Every part prints "N passed, N failed"; the last line adds them up.
+# Every part prints "N passed, N failed"; the last line adds them up. How long each took is listed before it.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=${1:-build/release/bin}
@@ -42,10 +42,13 @@ passed=0
 failed=0
 log=$(mktemp)
 failures=$(mktemp)
-trap 'rm -f "$log" "$failures"' EXIT
+durations=$(mktemp)
+trap 'rm -f "$log" "$failures" "$durations"' EXIT
 for part in "${parts[@]}"; do
   echo "=== $part"
+  began=$SECONDS
   $part 2>&1 | tee "$log"
+  echo "$((SECONDS - began)) s  $part" >>"$durations"
   line=$(grep -aoE '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1)
   # What failed, and what was said of it, once more at the end: the way there is long.
   grep -a -A 25 '^FAIL' "$log" >>"$failures"
@@ -58,6 +61,7 @@ for part in "${parts[@]}"; do
   line=${line#*passed, }
   failed=$((failed + ${line%% failed*}))
 done
+sort -rn "$durations"
 cat "$failures"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

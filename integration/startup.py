@@ -81,6 +81,44 @@ def test_configurations_that_cannot_work():
                 refused(name, path, "--check", code=78, says=[path, *says])
 
 
+def test_check_looks_at_what_a_start_needs_of_the_machine():
+    """In the words of the start, and with its exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        missing = os.path.join(folder, "users")
+        empty = os.path.join(folder, "nobody")
+        open(empty, "w").close()
+        cache = ("--set", "cache[0].cache_name=a", "--set", "cache[0].port=0",
+                 "--set", "momento.api_key=" + V2_KEY, "--set", "momento.endpoint=example.invalid")
+        unix_only = ("--set", f"listen.unix_socket={folder}/s", "--set", "listen.tcp=false")
+        cases = [
+            ("segcache", ["-p", "0", "-Y", missing], 66, "server.auth_file", missing),
+            ("segcache", ["-p", "0", "-Y", empty], 78, "server.auth_file", "no user in it"),
+            ("segcache", ["-p", str(free_port()), "-l", "127.0.0.1,no-such-host.invalid"], 78,
+             "no-such-host.invalid:"),
+            ("pingserver", ["-p", "0", "-l", "no-such-host.invalid"], 78, "no-such-host.invalid:0: "),
+            ("momento_proxy", [*cache, "-Y", missing], 66, "server.auth_file", missing),
+            ("momento_proxy", [*cache, "--set", f"cache[0].auth_file={missing}"], 66,
+             "cache.auth_file", missing),
+            ("momento_proxy", [*cache, "-l", "no-such-host.invalid"], 78,
+             "no-such-host.invalid:0: "),
+        ]
+        if os.geteuid() == 0:  # Else nobody else is to be become.
+            cases += [(name, [*(cache if name == "momento_proxy" else ("-p", "0")),
+                              "-u", "nobody-of-that-name"], 78, "server.user",
+                       "nobody-of-that-name") for name in FRONTS]
+        for name, flags, code, *says in cases:
+            at_check = run(name, *QUIET, *flags, "--check")
+            assert at_check[0] == code and at_check[1] == "", (name, flags, at_check)
+            for part in says:
+                assert part in complaint(at_check[2])[0], (name, flags, part, at_check)
+            at_start = run(name, *QUIET, *flags)
+            assert (at_start[0], complaint(at_start[2])) == (at_check[0], complaint(at_check[2])), (
+                name, flags, at_start, at_check)
+        # What is not opened is not looked at.
+        code, _, err = run("segcache", *QUIET, *unix_only, "-l", "no-such-host.invalid", "--check")
+        assert code == 0, err
+
+
 def test_sigterm_during_the_start_up_check_acts_at_once():
     """Nothing answers, and the check would wait for a minute."""
     with socket.create_server(("127.0.0.1", 0)) as silent, product(

@@ -24,10 +24,15 @@ namespace seg {
 namespace {
 
 constexpr char kMagic[8] = {'S', 'e', 'g', 'c', 'a', 'c', 'h', 'e'};
+constexpr size_t kMagicBytesMin = sizeof(kMagic) / 2;  // What has less may be anybody's.
 constexpr uint32_t kByteOrder = 0x01020304;
 constexpr uint64_t kNotWhole = 0;
 constexpr uint64_t kWhole = 0x656c6f6857;  // Not a bit away from the other.
 constexpr uint64_t kChecksumSeed = 0;
+
+absl::Status Problem(absl::StatusCode code, const std::string& path, absl::string_view what) {
+  return absl::Status(code, absl::StrCat("seg.restart_file: ", path, ": ", what));
+}
 
 }  // namespace
 
@@ -83,19 +88,13 @@ struct RestartFile::Header {
 absl::StatusOr<std::unique_ptr<RestartFile>> RestartFile::Open(const std::string& path,
                                                                const Plan& plan) {
   static_assert(sizeof(Header) == 200 && sizeof(Header) <= kHeaderBytes);
-  std::unique_ptr<RestartFile> file(
-      new RestartFile(path, plan, core::Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600))));
-  if (!file->fd_.valid()) {
-    return file->Error(absl::StatusCode::kPermissionDenied, std::strerror(errno));
-  }
-  struct stat stat;
-  if (::fstat(file->fd_.get(), &stat) != 0 || !S_ISREG(stat.st_mode)) {
-    return file->Error(absl::StatusCode::kInvalidArgument, "not a regular file");
-  }
+  ASSIGN_OR_RETURN(core::Fd fd, OpenRegular(path));
+  std::unique_ptr<RestartFile> file(new RestartFile(path, plan, std::move(fd)));
   if (::flock(file->fd_.get(), LOCK_EX | LOCK_NB) != 0) {
     return file->Error(absl::StatusCode::kUnavailable, "in use by another process");
   }
-  if (::fstat(file->fd_.get(), &stat) != 0) {  // Again: its last owner may have made it smaller.
+  struct stat stat;
+  if (::fstat(file->fd_.get(), &stat) != 0) {  // Only now: its last owner may have made it smaller.
     return file->Error(absl::StatusCode::kInternal, std::strerror(errno));
   }
   file->TryHoles(static_cast<uint64_t>(stat.st_size));
@@ -112,11 +111,39 @@ absl::StatusOr<std::unique_ptr<RestartFile>> RestartFile::Open(const std::string
   return file;
 }
 
+absl::StatusOr<core::Fd> RestartFile::OpenRegular(const std::string& path) {
+  core::Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd.valid()) {
+    return Problem(absl::StatusCode::kPermissionDenied, path, std::strerror(errno));
+  }
+  struct stat stat;
+  if (::fstat(fd.get(), &stat) != 0 || !S_ISREG(stat.st_mode)) {
+    return Problem(absl::StatusCode::kInvalidArgument, path, "not a regular file");
+  }
+  return fd;
+}
+
+absl::Status RestartFile::Check(const std::string& path) {
+  ASSIGN_OR_RETURN(const core::Fd fd, OpenRegular(path));
+  char start[sizeof(kMagic)] = {};
+  const ssize_t n = ::pread(fd.get(), start, sizeof(start), 0);
+  if (n < 0) return Problem(absl::StatusCode::kPermissionDenied, path, std::strerror(errno));
+  return n == 0 ? absl::OkStatus() : CheckMagic(path, {start, static_cast<size_t>(n)});
+}
+
+absl::Status RestartFile::CheckMagic(const std::string& path, absl::string_view start) {
+  if (start.size() >= kMagicBytesMin && std::memcmp(start.data(), kMagic, start.size()) == 0) {
+    return absl::OkStatus();
+  }
+  return Problem(absl::StatusCode::kFailedPrecondition, path,
+                 "holds something else, which will not be overwritten; name another file");
+}
+
 RestartFile::RestartFile(std::string path, const Plan& plan, core::Fd fd)
     : path_(std::move(path)), plan_(plan), fd_(std::move(fd)) {}
 
 absl::Status RestartFile::Error(absl::StatusCode code, absl::string_view what) const {
-  return absl::Status(code, absl::StrCat("seg.restart_file: ", path_, ": ", what));
+  return Problem(code, path_, what);
 }
 
 uint64_t RestartFile::bytes() const {
@@ -208,10 +235,8 @@ absl::StatusOr<std::string> RestartFile::Judge(uint64_t file_bytes) {
   if (::pread(fd_.get(), &header, sizeof(header), 0) < 0) {
     return Error(absl::StatusCode::kPermissionDenied, std::strerror(errno));
   }
-  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) {
-    return Error(absl::StatusCode::kFailedPrecondition,
-                 "holds something else, which will not be overwritten; name another file");
-  }
+  const size_t magic_bytes = std::min<uint64_t>(file_bytes, sizeof(kMagic));
+  RETURN_IF_ERROR(CheckMagic(path_, {header.magic, magic_bytes}));
   if (file_bytes < sizeof(header)) return absl::StrCat("it ends after ", file_bytes, " bytes");
   if (header.byte_order != kByteOrder) return std::string("it is of a machine of another kind");
   if (header.version != kVersion) {

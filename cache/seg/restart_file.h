@@ -20,6 +20,9 @@
 // format. kVersion must grow with every change to what lies in the file: the header, SegmentRecord, a
 // slot (hash_table.h), an item (item.h, marks.h), the bands of ttl_buckets.h.
 //
+// What a file begins with says that it is ours. Of one that was cut short four bytes have to be left
+// of that: one that holds less is taken for somebody else's and not overwritten.
+//
 // One process at a time: the file is locked for as long as this object lives.
 #pragma once
 
@@ -29,7 +32,9 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "cache/seg/mapping.h"
 #include "cache/seg/plan.h"
 #include "core/base/fd.h"
@@ -56,6 +61,10 @@ class RestartFile {
   // there is no room for what the plan says it takes.
   static absl::StatusOr<std::unique_ptr<RestartFile>> Open(const std::string& path,
                                                            const Plan& plan);
+
+  // The part of that which another process that has the file cannot change: a regular file that can be
+  // written, which is ours or empty. One that is not there is created.
+  static absl::Status Check(const std::string& path);
 
   // Whether a whole cache was found; its state, else zeros. Why not, if the file was not empty.
   bool restored() const { return restored_; }
@@ -88,6 +97,11 @@ class RestartFile {
   struct Header;
 
   RestartFile(std::string path, const Plan& plan, core::Fd fd);
+
+  // Opens or creates `path`; what is no regular file is an error.
+  static absl::StatusOr<core::Fd> OpenRegular(const std::string& path);
+  // Whether `start`, 8 bytes if there are so many, is how ours begin.
+  static absl::Status CheckMagic(const std::string& path, absl::string_view start);
 
   // Why the content cannot be used; empty if it can.
   absl::StatusOr<std::string> Judge(uint64_t bytes);

@@ -16,14 +16,21 @@ absl::StatusOr<std::unique_ptr<AuthGate>> AuthGate::Open(std::string knob, std::
   return gate;
 }
 
+absl::StatusOr<std::shared_ptr<const Users>> AuthGate::Read(absl::string_view knob,
+                                                            const std::string& file) {
+  absl::StatusOr<std::shared_ptr<const Users>> users = Users::Read(file.c_str());
+  if (users.ok()) return users;
+  return absl::Status(users.status().code(), absl::StrCat(knob, ": ", users.status().message()));
+}
+
+absl::Status AuthGate::Check(absl::string_view knob, const std::string& file) {
+  return Read(knob, file).status();
+}
+
 absl::Status AuthGate::Reload() {
-  absl::StatusOr<std::shared_ptr<const Users>> users = Users::Read(file_.c_str());
-  if (!users.ok()) {
-    return absl::Status(users.status().code(),
-                        absl::StrCat(knob_, ": ", users.status().message()));
-  }
+  ASSIGN_OR_RETURN(std::shared_ptr<const Users> users, Read(knob_, file_));
   MutexLock lock(mu_);
-  users_.swap(*users);  // The old ones go after the lock.
+  users_.swap(users);  // The old ones go after the lock.
   return absl::OkStatus();
 }
 

@@ -34,6 +34,9 @@ class AuthGate {
                                                         const Clock* clock, Registry* registry,
                                                         Labels labels);
 
+  // What Open() would say of the file, without a gate.
+  static absl::Status Check(absl::string_view knob, const std::string& file);
+
   // Reads the file again. On an error the users stay who they were. Connections that are in stay.
   // Waits for the disk: not for workers.
   absl::Status Reload();
@@ -44,6 +47,8 @@ class AuthGate {
   const AuthMetrics& metrics() const { return metrics_; }
 
  private:
+  static absl::StatusOr<std::shared_ptr<const Users>> Read(absl::string_view knob,
+                                                           const std::string& file);
   AuthGate(std::string knob, std::string file, const Clock* clock, Registry* registry,
            Labels labels)
       : knob_(std::move(knob)),

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/numbers.h"
+#include "core/net/unix_socket.h"
 
 namespace core {
 namespace {
@@ -46,10 +47,11 @@ int TypeOf(const Fd& fd) {
 
 }  // namespace
 
-void ListenSockets::Inherit(std::vector<Fd> sockets) {
+void ListenSockets::Inherit(std::vector<Fd> sockets, From from) {
+  if (from == From::kPredecessor) is_shared_.store(true, std::memory_order_relaxed);
   MutexLock lock(mu_);
   for (Fd& fd : sockets) {
-    if (Listens(fd)) inherited_.push_back(std::move(fd));
+    if (Listens(fd)) inherited_.push_back({std::move(fd), from});
   }
 }
 
@@ -58,11 +60,11 @@ Fd ListenSockets::Take(const struct sockaddr* address, socklen_t length, int typ
   for (auto it = inherited_.begin(); it != inherited_.end(); ++it) {
     struct sockaddr_storage bound = {};
     socklen_t bound_length = sizeof(bound);
-    if (::getsockname(it->get(), reinterpret_cast<struct sockaddr*>(&bound), &bound_length) != 0 ||
-        TypeOf(*it) != type || !SameAddress(bound, bound_length, address, length)) {
+    if (::getsockname(it->fd.get(), reinterpret_cast<struct sockaddr*>(&bound), &bound_length) != 0 ||
+        TypeOf(it->fd) != type || !SameAddress(bound, bound_length, address, length)) {
       continue;
     }
-    Fd taken = std::move(*it);
+    Fd taken = std::move(it->fd);
     inherited_.erase(it);
     return taken;
   }
@@ -70,10 +72,24 @@ Fd ListenSockets::Take(const struct sockaddr* address, socklen_t length, int typ
 }
 
 size_t ListenSockets::CloseUntaken() {
-  MutexLock lock(mu_);
-  const size_t n = inherited_.size();
-  inherited_.clear();
-  return n;
+  std::vector<Inherited> untaken;
+  {
+    MutexLock lock(mu_);
+    untaken.swap(inherited_);
+  }
+  for (Inherited& one : untaken) {
+    struct sockaddr_un address = {};
+    socklen_t length = sizeof(address);
+    const bool is_file =
+        one.from == From::kPredecessor &&
+        ::getsockname(one.fd.get(), reinterpret_cast<struct sockaddr*>(&address), &length) == 0 &&
+        address.sun_family == AF_UNIX && address.sun_path[0] != '\0';
+    const int type = TypeOf(one.fd);
+    one.fd.Close();
+    // Somebody who listens there again is left alone.
+    if (is_file) (void)RemoveStaleUnixSocket(address, type);
+  }
+  return untaken.size();
 }
 
 void ListenSockets::Note(const Fd& listening) {

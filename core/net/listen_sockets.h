@@ -8,6 +8,8 @@
 
 #include <sys/socket.h>
 
+#include <atomic>
+#include <cstdint>
 #include <vector>
 
 #include "core/base/fd.h"
@@ -18,11 +20,19 @@ namespace core {
 // Any thread.
 class ListenSockets {
  public:
+  // Whose files those of unix sockets are.
+  enum class From : uint8_t { kServiceManager, kPredecessor };
+
   // Adds what listens in this process from now on, or will.
-  void Inherit(std::vector<Fd> sockets);
+  void Inherit(std::vector<Fd> sockets, From from = From::kServiceManager);
+  // The predecessor serves no more: what came from it is this process's alone.
+  void Own() { is_shared_.store(false, std::memory_order_relaxed); }
+  // Whether a predecessor serves on the same sockets, and goes on if this process does not.
+  bool is_shared() const { return is_shared_.load(std::memory_order_relaxed); }
   // The socket bound to exactly that address, which is inherited no more; invalid if there is none.
   Fd Take(const struct sockaddr* address, socklen_t length, int type = SOCK_STREAM);
-  // Closes those that nobody took. Returns how many.
+  // Closes those that nobody took, and removes the files of a predecessor's, unless it still listens
+  // there. Returns how many.
   size_t CloseUntaken();
 
   // Keeps a duplicate of what listens here, if Keep() was called.
@@ -41,9 +51,14 @@ class ListenSockets {
   static std::vector<Fd> FromServiceManager();
 
  private:
+  std::atomic<bool> is_shared_{false};  // Alone: nothing is read by it.
   mutable Mutex mu_;
   bool keeps_ ABSL_GUARDED_BY(mu_) = false;
-  std::vector<Fd> inherited_ ABSL_GUARDED_BY(mu_);
+  struct Inherited {
+    Fd fd;
+    From from;
+  };
+  std::vector<Inherited> inherited_ ABSL_GUARDED_BY(mu_);
   std::vector<Fd> noted_ ABSL_GUARDED_BY(mu_);
 };
 

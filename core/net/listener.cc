@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,22 @@ namespace core {
 namespace {
 
 constexpr int kAcceptsPerTurnMax = 64;   // A connect storm may not starve readers.
+
+using Addresses = std::unique_ptr<struct addrinfo, decltype(&::freeaddrinfo)>;
+
+absl::StatusOr<Addresses> AddressesOf(absl::string_view host, uint16_t port) {
+  struct addrinfo hints = {};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  struct addrinfo* found = nullptr;
+  const int error =
+      ::getaddrinfo(std::string(host).c_str(), std::to_string(port).c_str(), &hints, &found);
+  if (error != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(host, ":", port, ": ", ::gai_strerror(error)));
+  }
+  return Addresses(found, &::freeaddrinfo);
+}
 
 absl::StatusOr<Fd> ListenAt(const struct addrinfo& info, int backlog, ListenSockets* sockets) {
   if (sockets != nullptr) {
@@ -41,29 +58,18 @@ absl::StatusOr<Fd> ListenAt(const struct addrinfo& info, int backlog, ListenSock
 
 absl::StatusOr<Fd> Listen(absl::string_view host, uint16_t port, int backlog,
                           ListenSockets* sockets) {
-  struct addrinfo hints = {};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  struct addrinfo* found = nullptr;
-  const std::string where = absl::StrCat(host, ":", port);
-  const int error =
-      ::getaddrinfo(std::string(host).c_str(), std::to_string(port).c_str(), &hints, &found);
-  if (error != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(where, ": ", ::gai_strerror(error)));
-  }
+  ASSIGN_OR_RETURN(const Addresses found, AddressesOf(host, port));
   absl::Status last = absl::UnavailableError("no address");
-  for (const struct addrinfo* info = found; info != nullptr; info = info->ai_next) {
+  for (const struct addrinfo* info = found.get(); info != nullptr; info = info->ai_next) {
     absl::StatusOr<Fd> fd = ListenAt(*info, backlog, sockets);
     if (fd.ok()) {
       if (sockets != nullptr) sockets->Note(*fd);
-      ::freeaddrinfo(found);
       return fd;
     }
     last = fd.status();
   }
-  ::freeaddrinfo(found);
-  return absl::UnavailableError(absl::StrCat("cannot listen on ", where, ": ", last.message()));
+  return absl::UnavailableError(
+      absl::StrCat("cannot listen on ", host, ":", port, ": ", last.message()));
 }
 
 uint16_t BoundPort(const Fd& fd) {
@@ -101,6 +107,14 @@ absl::StatusOr<Listening> ListenOn(const config::Listener& listen, int backlog,
   }
   all.where = absl::StrJoin(names, " and ");
   return all;
+}
+
+absl::Status CheckHosts(const config::Listener& listen) {
+  if (!listen.tcp) return absl::OkStatus();
+  for (const absl::string_view host : absl::StrSplit(listen.host, ',')) {
+    RETURN_IF_ERROR(AddressesOf(host, listen.port).status());
+  }
+  return absl::OkStatus();
 }
 
 Acceptor::Acceptor(EventLoop* loop, Fd listening, NetMetrics* metrics, Take take)

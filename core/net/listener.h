@@ -38,6 +38,10 @@ struct Listening {
 absl::StatusOr<Listening> ListenOn(const config::Listener& listen, int backlog,
                                    ListenSockets* sockets = nullptr);
 
+// What Listen() would say of an address that cannot be found, without binding any: INVALID_ARGUMENT.
+// Not for workers, as above.
+absl::Status CheckHosts(const config::Listener& listen);
+
 // Accepts connections on one loop and hands each on, TCP_NODELAY set. All methods belong to the
 // loop's thread, or to main before it runs and after it has ended.
 class Acceptor final : public EventHandler {

@@ -42,12 +42,21 @@ class Server {
                                                         const MakeService& make_service,
                                                         Log* log = nullptr,
                                                         ListenSockets* sockets = nullptr) {
+    ASSIGN_OR_RETURN(Listening listening,
+                     ListenOn(listen, static_cast<int>(limits.backlog), sockets));
+    return CreateOn(std::move(listening), limits, listen, name, pool, registry, connections,
+                    std::move(codec), make_service, log);
+  }
+  // The same on sockets that ListenOn() has opened for `listen`; clients wait in them until the pool
+  // starts.
+  static absl::StatusOr<std::unique_ptr<Server>> CreateOn(
+      Listening listening, const config::Server& limits, const config::Listener& listen,
+      absl::string_view name, WorkerPool* pool, Registry* registry, ConnectionLimit* connections,
+      C codec, const MakeService& make_service, Log* log = nullptr) {
     std::unique_ptr<TlsContext> tls;
     if (listen.tcp && listen.tls.enabled()) {
       ASSIGN_OR_RETURN(tls, TlsContext::Create(listen.tls, name, log));
     }
-    ASSIGN_OR_RETURN(Listening listening,
-                     ListenOn(listen, static_cast<int>(limits.backlog), sockets));
     return std::unique_ptr<Server>(new Server(limits, std::move(listening), std::move(tls),
                                               AllowList(listen.allow), name, pool, registry,
                                               connections, std::move(codec), make_service, log));

@@ -26,8 +26,29 @@ Fd NewSocket(int type) {
   return Fd(::socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
-// Makes way at the address, if what is there belongs to nobody any more.
-absl::Status RemoveStale(const std::string& path, const struct sockaddr_un& address, int type) {
+}  // namespace
+
+UnixSocketFile::UnixSocketFile(std::string path, const ListenSockets* sockets)
+    : path_(std::move(path)), sockets_(sockets) {
+  struct stat there = {};
+  if (::lstat(path_.c_str(), &there) != 0) return;
+  device_ = there.st_dev;
+  inode_ = there.st_ino;
+  changed_ = there.st_ctim;
+}
+
+UnixSocketFile::~UnixSocketFile() {
+  if (sockets_ != nullptr && sockets_->is_shared()) return;
+  struct stat there = {};
+  if (path_.empty() || ::lstat(path_.c_str(), &there) != 0) return;
+  if (there.st_dev == device_ && there.st_ino == inode_ &&
+      there.st_ctim.tv_sec == changed_.tv_sec && there.st_ctim.tv_nsec == changed_.tv_nsec) {
+    ::unlink(path_.c_str());
+  }
+}
+
+absl::Status RemoveStaleUnixSocket(const struct sockaddr_un& address, int type) {
+  const std::string path(address.sun_path, ::strnlen(address.sun_path, sizeof(address.sun_path)));
   struct stat there = {};
   if (::lstat(path.c_str(), &there) != 0) {
     return errno == ENOENT ? absl::OkStatus() : Cannot(path);
@@ -44,25 +65,6 @@ absl::Status RemoveStale(const std::string& path, const struct sockaddr_un& addr
   return absl::OkStatus();
 }
 
-}  // namespace
-
-UnixSocketFile::UnixSocketFile(std::string path) : path_(std::move(path)) {
-  struct stat there = {};
-  if (::lstat(path_.c_str(), &there) != 0) return;
-  device_ = there.st_dev;
-  inode_ = there.st_ino;
-  changed_ = there.st_ctim;
-}
-
-UnixSocketFile::~UnixSocketFile() {
-  struct stat there = {};
-  if (path_.empty() || ::lstat(path_.c_str(), &there) != 0) return;
-  if (there.st_dev == device_ && there.st_ino == inode_ &&
-      there.st_ctim.tv_sec == changed_.tv_sec && there.st_ctim.tv_nsec == changed_.tv_nsec) {
-    ::unlink(path_.c_str());
-  }
-}
-
 absl::StatusOr<UnixListening> ListenUnix(const std::string& path, uint32_t mode, int backlog,
                                          ListenSockets* sockets, int type) {
   struct sockaddr_un address = {};
@@ -74,11 +76,11 @@ absl::StatusOr<UnixListening> ListenUnix(const std::string& path, uint32_t mode,
     listening.fd = sockets->Take(reinterpret_cast<const struct sockaddr*>(&address),
                                  sizeof(address), type);
     if (listening.fd.valid()) {
-      listening.file = std::make_unique<UnixSocketFile>(path);
+      listening.file = std::make_unique<UnixSocketFile>(path, sockets);
       return listening;
     }
   }
-  RETURN_IF_ERROR(RemoveStale(path, address, type));
+  RETURN_IF_ERROR(RemoveStaleUnixSocket(address, type));
   listening.fd = NewSocket(type);
   // Linux gives the file the permissions of the socket, less the umask: nobody whom `mode` excludes
   // gets in before chmod() adds what the umask took.

@@ -23,6 +23,7 @@
 #include "config/habits.h"
 #include "config/listeners.h"
 #include "config/loader.h"
+#include "core/process/start_check.h"
 #include "core/process/tls_check.h"
 
 namespace core {
@@ -96,9 +97,14 @@ Invocation<Product> ParseCommandLine(int argc, const char* const* argv) {
   }
   absl::StatusOr<config::LoadResult<Product>> loaded = config::Load<Product>(arguments->source);
   if (!loaded.ok()) return fail(loaded.status());
-  const absl::Status tls =
-      CheckTls(config::ListenersOf(loaded->config), loaded->places, &loaded->warnings);
-  if (!tls.ok()) return fail(tls);
+  const std::vector<config::PlacedListener> listeners = config::ListenersOf(loaded->config);
+  absl::Status found = CheckTls(listeners, loaded->places, &loaded->warnings);
+  if constexpr (requires { loaded->config.server; }) {
+    if (found.ok() && arguments->wish == Wish::kCheck) {
+      found = CheckStart(loaded->config.server.user, listeners);
+    }
+  }
+  if (!found.ok()) return fail(found);
   result.config = std::move(loaded->config);
   result.local = arguments->local;
   result.source = internal::SourceName(*arguments);

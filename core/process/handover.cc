@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/base/check.h"
@@ -24,6 +25,12 @@ namespace {
 // in that time is not waited for as long again.
 constexpr int kAnswerSeconds = 10;
 constexpr int kAnswerAgainMs = 10;
+// A next process says hello as soon as it has connected; meanwhile others wait, no longer than above.
+constexpr int kHelloMs = 2000;
+// Likewise a third; meanwhile the second may have to wait.
+constexpr int kTurnAwaySeconds = 1;
+// How often a wait for the predecessor looks whether it is to end.
+constexpr int kStopLookMs = 20;
 // Unread bytes of a connection, its server's name and the word.
 constexpr size_t kMessageBytesMax = 128 * 1024;
 constexpr mode_t kSocketMode = 0600;
@@ -33,6 +40,7 @@ constexpr absl::string_view kHello = "hello";
 constexpr absl::string_view kListen = "listen";
 constexpr absl::string_view kEnd = "end";
 constexpr absl::string_view kTake = "take";
+constexpr absl::string_view kBusy = "busy ";  // Then the process id of who was first.
 constexpr absl::string_view kConnection = "connection ";  // Then the server's name and a line break.
 
 struct Message {
@@ -94,11 +102,25 @@ void LimitWaits(const Fd& fd, struct timeval wait = {kAnswerSeconds, 0}) {
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 }
 
-bool IsOurs(const Fd& peer) {
-  struct ucred who = {};
+struct ucred WhoIs(const Fd& peer) {
+  struct ucred who = {0, static_cast<uid_t>(-1), static_cast<gid_t>(-1)};
   socklen_t length = sizeof(who);
-  return ::getsockopt(peer.get(), SOL_SOCKET, SO_PEERCRED, &who, &length) == 0 &&
-         (who.uid == ::geteuid() || who.uid == 0);
+  (void)::getsockopt(peer.get(), SOL_SOCKET, SO_PEERCRED, &who, &length);
+  return who;
+}
+
+bool IsOurs(const Fd& peer) {
+  const uid_t user = WhoIs(peer).uid;
+  return user == ::geteuid() || user == 0;
+}
+
+// Why a process that was said hello to did not tell of its sockets; `last` is what it said, if anything.
+std::string WhyNot(absl::string_view last, int error) {
+  if (absl::ConsumePrefix(&last, kBusy)) {
+    return absl::StrCat("process ", last, " is about to take over there");
+  }
+  if (error == EAGAIN) return "the process there does not answer; it may be taking over itself";
+  return "the process there does not hand over, or is about to end";
 }
 
 }  // namespace
@@ -134,34 +156,44 @@ absl::Status Handover::Greet(ListenSockets* sockets) {
   std::vector<Fd> all;
   Message message;
   bool ended = false;
+  errno = 0;
   if (Send(fd, kHello)) {
     while (!ended && Hear(fd, &message)) {
       ended = message.text == kEnd;
       if (message.fd.valid()) all.push_back(std::move(message.fd));
+      if (absl::StartsWith(message.text, kBusy)) break;
+      errno = 0;
     }
   }
   if (!ended) {
-    return absl::UnavailableError(absl::StrCat(
-        "server.handover_socket: ", path_, ": the process there does not hand over"));
+    return absl::UnavailableError(absl::StrCat("server.handover_socket: ", path_, ": ",
+                                               WhyNot(message.text, errno)));
   }
   log_->Info("handover: another process runs, %d listening sockets come from it", all.size());
-  sockets->Inherit(std::move(all));
+  sockets->Inherit(std::move(all), ListenSockets::From::kPredecessor);
   predecessor_ = std::move(fd);
   return absl::OkStatus();
 }
 
-void Handover::TakeAllNow() {
-  if (!predecessor_.valid()) return;
+bool Handover::TakeAllNow(const std::function<bool()>& told_to_stop) {
+  if (!predecessor_.valid()) return true;
   // It has its own bound, and its state is worth waiting for.
   const struct timeval forever = {0, 0};
   ::setsockopt(predecessor_.get(), SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
-  if (Send(predecessor_, kTake)) {
-    while (ReceiveOne([this](Given given) { early_.push_back(std::move(given)); })) {
+  const auto keep = [this](Given given) { early_.push_back(std::move(given)); };
+  bool goes_on = Send(predecessor_, kTake);
+  while (goes_on) {
+    struct pollfd fds = {predecessor_.get(), POLLIN, 0};
+    if (::poll(&fds, 1, kStopLookMs) > 0) {
+      goes_on = ReceiveOne(keep);
+    } else if (told_to_stop()) {
+      return false;
     }
   }
   predecessor_.Close();
   log_->Info("handover: the process before is gone, %d connections come from it", early_.size());
   WarnOfLost();
+  return true;
 }
 
 bool Handover::ReceiveOne(const std::function<void(Given)>& into) {
@@ -201,6 +233,7 @@ absl::Status Handover::Start(ListenSockets* sockets) {
     ::setsockopt(predecessor_.get(), SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
     if (!Send(predecessor_, kTake)) predecessor_.Close();
   }
+  sockets->Own();
   if (!predecessor_.valid()) BeAlone();
   absl::Status status;
   if (!path_.empty()) {
@@ -271,14 +304,23 @@ void Handover::ServeSuccessors(ListenSockets* sockets) {
 
 bool Handover::Serve(ListenSockets* sockets) {
   Message message;
-  while (!WaitReadable(successor_)) {
+  bool greeted = false;
+  for (;;) {
+    // Before its hello others wait in the queue: it may be the only one that means it.
+    struct pollfd fds[3] = {{successor_.get(), POLLIN, 0},
+                            {stop_.get(), POLLIN, 0},
+                            {greeted ? listening_.fd.get() : -1, POLLIN, 0}};
+    const int ready = ::poll(fds, 3, greeted ? -1 : kHelloMs);
+    if (ready < 0) continue;  // EINTR.
+    if (ready == 0) log_->Warning("handover: process %d says nothing", WhoIs(successor_).pid);
+    if (ready == 0 || fds[1].revents != 0) return false;
+    if (fds[2].revents != 0) TurnAway();
+    if (fds[0].revents == 0) continue;
     if (!Hear(successor_, &message)) return false;  // It died, or thought better of it.
     if (message.text == kHello) {
       log_->Info("handover: another process starts, it gets the listening sockets");
-      for (const Fd& fd : sockets->ToPassOn()) {
-        if (!Send(successor_, kListen, fd)) return false;
-      }
-      if (!Send(successor_, kEnd)) return false;
+      if (!SendSockets(sockets)) return false;
+      greeted = true;
     } else if (message.text == kTake) {
       if (refuses_.load(std::memory_order_relaxed)) return false;
       log_->Info("handover: another process takes over");
@@ -288,7 +330,21 @@ bool Handover::Serve(ListenSockets* sockets) {
       return true;
     }
   }
-  return false;
+}
+
+bool Handover::SendSockets(ListenSockets* sockets) {
+  for (const Fd& fd : sockets->ToPassOn()) {
+    if (!Send(successor_, kListen, fd)) return false;
+  }
+  return Send(successor_, kEnd);
+}
+
+void Handover::TurnAway() {
+  const Fd third(::accept4(listening_.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!third.valid() || !IsOurs(third)) return;
+  LimitWaits(third, {kTurnAwaySeconds, 0});
+  Message hello;  // Unread, it would make of the answer a connection reset.
+  if (Hear(third, &hello)) Send(third, absl::StrCat(kBusy, WhoIs(successor_).pid));
 }
 
 void Handover::SendGiven() {

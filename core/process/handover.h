@@ -11,7 +11,8 @@
 //   goes on with it
 //         <- end of the stream: everything was handed over and the process is going
 //
-// A next one that dies before "take" has changed nothing. Whoever keeps its state in memory and lets
+// A next one that dies before "take" has changed nothing. One at a time: a third is told "busy" with
+// the number of the second. Who says nothing at all is hung up on. Whoever keeps its state in memory and lets
 // the next one read it from a file (segcache) is taken over first and waited for, then the next one
 // builds: TakeAllNow().
 //
@@ -55,8 +56,9 @@ class Handover {
   // Asks the running process, if there is one, for its listening sockets, which go to `sockets`.
   absl::Status Greet(ListenSockets* sockets);
   bool has_predecessor() const { return predecessor_.valid(); }
-  // Waits until the predecessor has handed everything over and is gone.
-  void TakeAllNow();
+  // Waits until the predecessor has handed everything over and is gone. False: `told_to_stop`, asked
+  // now and then, said so first; the predecessor ends all the same.
+  bool TakeAllNow(const std::function<bool()>& told_to_stop);
   // Where connections of the server called `name` go. Before Start().
   void Receive(const std::string& name, Receiver receiver) {
     receivers_[name] = std::move(receiver);
@@ -108,6 +110,9 @@ class Handover {
   void ServeSuccessors(ListenSockets* sockets);
   // Whether `successor` took over.
   bool Serve(ListenSockets* sockets);
+  bool SendSockets(ListenSockets* sockets);
+  // Tells who else asks that `successor_` was first.
+  void TurnAway();
   void SendGiven();
 
   const std::string path_;

@@ -12,4 +12,7 @@ namespace core {
 // REQUIRES: no other thread has been started.
 absl::Status BecomeUser(const std::string& user);
 
+// What BecomeUser() would say of a user that is not known; becomes nobody.
+absl::Status CheckUser(const std::string& user);
+
 }  // namespace core

@@ -116,12 +116,11 @@ int CacheFront::workers_without_backend() const {
 }
 
 absl::Status CacheFront::MakeGate() {
-  const bool own = !cache_.auth_file.empty();
-  const std::string& file = own ? cache_.auth_file : limits_.auth_file;
+  const auto [knob, file] = config::AuthFileOf(shared_.config.server, cache_);
   if (file.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(gate_, core::AuthGate::Open(own ? "cache.auth_file" : "server.auth_file", file,
-                                               &shared_.clock, shared_.process.metrics(),
-                                               {{"server", cache_.cache_name}}));
+  ASSIGN_OR_RETURN(gate_,
+                   core::AuthGate::Open(knob, file, &shared_.clock, shared_.process.metrics(),
+                                        {{"server", cache_.cache_name}}));
   return absl::OkStatus();
 }
 

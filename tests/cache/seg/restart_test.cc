@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cache/seg/cache.h"
+#include "cache/seg/restart_file.h"
 #include "core/base/hash.h"
 
 namespace seg {
@@ -583,12 +584,45 @@ TEST_F(RestartTest, OneCacheAFile) {
 }
 
 TEST_F(RestartTest, OtherFilesAreNotTouched) {
-  const std::string contents[] = {"x", std::string(10'000, '\0'),
+  const std::string contents[] = {"x", "Seg", "Segw", "segcach", std::string(10'000, '\0'),
                                   "SegcachE" + std::string(10'000, 'x')};
   for (const std::string& content : contents) {
     WriteFile(content);
     EXPECT_EQ(TryOpen().code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_EQ(ReadFile(), content);
+  }
+}
+
+TEST_F(RestartTest, AFileIsCheckedWhileAnotherProcessHasIt) {
+  Open();
+  Set("key", "v");
+  EXPECT_TRUE(RestartFile::Check(path_).ok());
+  Restart();
+  EXPECT_EQ(Get("key"), "v");
+  cache_ = nullptr;
+  const std::string contents[] = {"x", "Seg", "somebody's own"};
+  for (const std::string& content : contents) {
+    WriteFile(content);
+    EXPECT_EQ(RestartFile::Check(path_).code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(ReadFile(), content);
+  }
+  WriteFile("");
+  EXPECT_TRUE(RestartFile::Check(path_).ok());
+  EXPECT_EQ(RestartFile::Check("/nonexistent/file").code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(RestartFile::Check("/dev/null").code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(RestartTest, WhatIsLeftOfOursIsBegunAnew) {
+  Open();
+  Set("key", "v");
+  Close();
+  const std::string whole = ReadFile();
+  for (const size_t bytes : {4, 5, 7, 8, 9, 191}) {
+    WriteFile(whole.substr(0, bytes));
+    ASSERT_EQ(TryOpen(), absl::OkStatus()) << bytes;
+    EXPECT_EQ(cache_->arrival().refusal, absl::StrCat("it ends after ", bytes, " bytes"));
+    EXPECT_EQ(Get("key"), "(none)");
+    cache_.reset();
   }
 }
 
