@@ -182,6 +182,7 @@ class Session final : public EventHandler, private RingHandler {
  private:
   static constexpr int kPiecesMax = 64;
   static constexpr size_t kBulkBytesMin = 16 * 1024;  // Four of the ring's buffers.
+  static constexpr uint8_t kFillsAfterBulk = 32;
   static constexpr size_t kMovedBytesMax = 64 * 1024;  // A datagram of unix(7) takes it.
   static constexpr bool kForesees = Shard<C, S>::kForesees;
   static constexpr size_t kGroup = Shard<C, S>::kGroup;
@@ -298,12 +299,13 @@ class Session final : public EventHandler, private RingHandler {
   void StopReceiving() {
     if (!std::exchange(stopping_, true)) ring_->StopReceiving(link_);
   }
-  // So much of one request is still to come that it had better be received to where it is kept.
-  bool Bulky() const { return need_ > input_.view().size() + kBulkBytesMin; }
-  // Has the ring receive, or not. False: the input is, or is to be, read by Fill().
+  // Has the ring receive, or not. False: the input is, or is to be, read by Fill(). So much of one
+  // request may still be to come that it had better be received to where it is kept; who asks so will
+  // again, and by the time it is known the ring has received some of it.
   bool UpdateRing() {
     const bool wants = WantsRead();
-    const bool fills = draining_ || Bulky();
+    if (need_ > input_.view().size() + kBulkBytesMin) [[unlikely]] fills_left_ = kFillsAfterBulk;
+    const bool fills = draining_ || fills_left_ > 0;
     if (receiving_) {
       if (!wants || fills) StopReceiving();
       return true;
@@ -318,6 +320,7 @@ class Session final : public EventHandler, private RingHandler {
   // One read a turn, so that a busy peer cannot starve the others.
   void Fill() {
     if (!WantsRead()) return;
+    if (fills_left_ > 0) --fills_left_;
     if (streaming_) [[unlikely]] return Discard();
     const bool direct = input_.empty();
     char* into = shard_->worker().scratch.get();
@@ -577,6 +580,7 @@ class Session final : public EventHandler, private RingHandler {
   bool receiving_ = false;  // The ring receives, or has still to say that it ended.
   bool stopping_ = false;   // The latter.
   bool sending_ = false;    // The ring sends the first pieces of out_.
+  uint8_t fills_left_ = 0;  // Reads to come by Fill(), before the ring receives again.
   bool drain_due_ = false;  // BeginDrain() waits for the end of the receive.
   bool dirty_ = false;     // In the shard's list of sessions to flush this turn.
   bool paused_ = false;    // Complete requests may wait in input_ for room.
