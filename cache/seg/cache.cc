@@ -359,7 +359,7 @@ StoreResult CacheImpl::Set(absl::string_view key, absl::string_view value, uint3
   CheckKey(key);
   CheckTtl(ttl_ms);
   const uint64_t hash = table_->Hash(key);
-  table_->Prefetch(hash);
+  table_->PrefetchForWrite(hash);
   // No writer's lock: the index changes in one step, and an Apply that this comes between sees it.
   const Moment moment = Now();
   const ItemSpec spec{key, value, flags, 0, DeadlineFor(moment.now_ms, ttl_ms),

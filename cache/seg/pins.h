@@ -63,6 +63,7 @@ class Pins {
   static inline constinit thread_local int tls_slot_ = kNotAsked;
 
   friend int WriterShard(int shards);
+  friend uint32_t WriterColumn(uint32_t columns);
 
   const std::unique_ptr<Line[]> lines_;
 };
@@ -71,6 +72,10 @@ class Pins {
 inline int WriterShard(int shards) {
   const int slot = Pins::ThreadSlot();
   return slot < 0 ? 0 : slot % shards;
+}
+// The same for a power of two.
+inline uint32_t WriterColumn(uint32_t columns) {
+  return static_cast<uint32_t>(Pins::ThreadSlot()) & (columns - 1);
 }
 
 }  // namespace seg

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "cache/seg/gone_counts.h"
 #include "core/base/status.h"
 
 namespace seg {
@@ -39,8 +40,12 @@ constexpr uint64_t kSegmentsLeastShared = 8;
 constexpr uint64_t kFixedBytes = 144 << 10;
 constexpr uint64_t kBytesPerShard = 18 << 10;
 
-// A header, the links of the policy, and the time at which to look for the dead.
-constexpr double kBytesPerSegment = sizeof(Segment) + 24;
+// A header, the links of the policy, the time at which to look for the dead, and what has left.
+double BytesPerSegment() {
+  return static_cast<double>(
+      sizeof(Segment) + 24 +
+      sizeof(GoneCounts::Cell) * GoneCounts::ColumnsFor(std::thread::hardware_concurrency()));
+}
 
 uint64_t SegmentBytesFor(const config::Seg& options, uint64_t heap) {
   if (options.segment_size != 0) return options.segment_size / kItemAlign * kItemAlign;
@@ -64,7 +69,7 @@ Shares SharesFor(const config::Seg& options, double segment_bytes) {
   shares.fixed = static_cast<double>(
       kFixedBytes + kBytesPerShard * std::max(std::thread::hardware_concurrency(), 1u));
   shares.per_heap_byte =
-      1 + kBytesPerSegment / segment_bytes + 2.0 / static_cast<double>(kHeapBytesPerGhost);
+      1 + BytesPerSegment() / segment_bytes + 2.0 / static_cast<double>(kHeapBytesPerGhost);
   constexpr auto kBucketBytes = static_cast<double>(HashTable::kBucketBytes);
   if (options.hash_power != 0) {
     shares.fixed += static_cast<double>(BucketsFor(options, 0)) * kBucketBytes;

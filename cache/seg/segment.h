@@ -21,6 +21,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "cache/seg/gone_counts.h"
 #include "core/base/check.h"
 
 namespace seg {
@@ -61,9 +62,9 @@ inline constexpr uint32_t kNoSegment = UINT32_MAX;
 inline constexpr uint32_t kSpanBegin = 64;
 
 struct alignas(64) Segment {
-  // This line is written by whoever takes an item out of the index, from any thread. Items and bytes
-  // that have left: see Gone().
-  std::atomic<uint64_t> gone{0};
+  // This line is written by who moves the segment through its life, and now and then by readers.
+  GoneCounts::Cell* gone = nullptr;  // The first of this segment's: see GoneCounts.
+  uint32_t gone_columns = 0;
   std::atomic<uint32_t> pins{0};
   std::atomic<SegmentState> state{SegmentState::kFree};  // Moves under the heap's lock.
 
@@ -93,17 +94,14 @@ struct alignas(64) Segment {
   // Where the first item lies.
   uint32_t begin() const { return span > 1 ? kSpanBegin : 0; }
 
-  // What `gone` grows by when an item of `bytes` leaves.
-  static constexpr uint64_t Gone(size_t bytes) { return (uint64_t{1} << 32) | bytes; }
   // In the index, or about to be. What is gone is read first: an item comes before it goes, so the
   // difference is never less than 0, even of a segment that others write to.
   uint32_t live_items() const {
-    // seq_cst: see Move(). Pairs with the addition in SegmentHeap::CountOut().
-    const auto items = static_cast<uint32_t>(gone.load(std::memory_order_seq_cst) >> 32);
+    const auto items = static_cast<uint32_t>(GoneCounts::Sum(gone, gone_columns) >> 32);
     return used_items.load(std::memory_order_relaxed) - items;
   }
   uint32_t live_bytes() const {
-    const auto bytes = static_cast<uint32_t>(gone.load(std::memory_order_acquire));
+    const auto bytes = static_cast<uint32_t>(GoneCounts::Sum(gone, gone_columns));
     return used_bytes.load(std::memory_order_relaxed) - bytes;
   }
 

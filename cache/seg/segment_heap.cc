@@ -85,6 +85,7 @@ SegmentHeap::SegmentHeap(const HeapPlan& plan, config::Seg::Eviction eviction, H
       open_tails_max_(OpenTailsMax(plan.segments, shard_count_)),
       table_(table),
       metrics_(metrics),
+      gone_(plan.segments, shard_count_),
       segments_(new Segment[plan.segments]),
       shards_(new Shard[static_cast<size_t>(shard_count_)]),
       stale_ms_(new std::atomic<int64_t>[plan.segments]{}),
@@ -98,6 +99,10 @@ SegmentHeap::SegmentHeap(const HeapPlan& plan, config::Seg::Eviction eviction, H
   for (int i = 0; i < shard_count_; ++i) {
     core::MutexLock lock(shards_[i].mu);
     for (Shard::Tails& tails : shards_[i].tails) tails.segment.fill(kNoSegment);
+  }
+  for (uint32_t id = 0; id < segment_count_; ++id) {
+    segments_[id].gone = gone_.CellsOf(id);
+    segments_[id].gone_columns = gone_.columns();
   }
   core::MutexLock lock(mu_);
   for (uint32_t id = segment_count_; id-- > 0;) PushFree(id);
@@ -247,7 +252,7 @@ void SegmentHeap::Open(uint32_t id, uint32_t span, const Place& place, uint16_t 
   // What lies before the first item was never alive.
   s.used_bytes.store(s.begin(), std::memory_order_relaxed);
   s.used_items.store(0, std::memory_order_relaxed);
-  s.gone.store(s.begin(), std::memory_order_relaxed);
+  gone_.Set(id, s.begin());
   s.death_ms.store(place.deadline_ms, std::memory_order_relaxed);
   stale_ms_[id].store(place.deadline_ms, std::memory_order_relaxed);
   Enqueue(id);
@@ -640,7 +645,7 @@ SegmentHeap::Usage SegmentHeap::usage() {
 
 uint64_t SegmentHeap::overhead_bytes() const {
   return uint64_t{segment_count_} * (sizeof(Segment) + sizeof(stale_ms_[0])) +
-         static_cast<uint64_t>(shard_count_) * sizeof(Shard) + ghosts_.bytes();
+         static_cast<uint64_t>(shard_count_) * sizeof(Shard) + gone_.bytes() + ghosts_.bytes();
 }
 
 // In front: the one that was used last is still in the processor's cache.

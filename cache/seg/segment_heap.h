@@ -163,8 +163,7 @@ class SegmentHeap {
 
   // An item has left the index, or will never be in it.
   void CountOut(Location at) {
-    segments_[at.segment].gone.fetch_add(Segment::Gone(item(at).bytes()),
-                                         std::memory_order_seq_cst);
+    gone_.Add(at.segment, item(at).bytes());
   }
   // Something in `segment` dies at `deadline_ms`.
   void ExpectDeath(uint32_t segment, int64_t deadline_ms) {
@@ -177,9 +176,9 @@ class SegmentHeap {
   // To be called after an item left `segment`, with no chain lock held: frees a sealed segment at
   // once when nothing in it is live.
   void ReclaimIfEmpty(uint32_t segment) {
-    // seq_cst: see Segment::Move().
-    if (segments_[segment].live_items() == 0 &&
-        segments_[segment].Is(SegmentState::kSealed)) {
+    // seq_cst: see Segment::Move(). The state first: while it is open, its counts are others' to write.
+    if (segments_[segment].Is(SegmentState::kSealed) &&
+        segments_[segment].live_items() == 0) {
       ReclaimEmpty(segment);
     }
   }
@@ -414,6 +413,7 @@ class SegmentHeap {
   const uint32_t open_tails_max_;  // Of a shard.
   HashTable* const table_;
   Metrics* const metrics_;
+  GoneCounts gone_;
   const std::unique_ptr<Segment[]> segments_;
   const std::unique_ptr<Shard[]> shards_;
   // By segment: from when on so much in it is past its deadline that a sweep is worth it; the earliest

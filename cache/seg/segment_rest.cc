@@ -30,7 +30,7 @@ SegmentHeap::State SegmentHeap::Rest(SegmentRecord* records) {
     r.sequence = s.sequence.load(std::memory_order_relaxed);
     r.death_ms = s.death_ms.load(std::memory_order_relaxed);
     r.opened_ms = s.opened_ms;
-    r.gone = s.gone.load(std::memory_order_relaxed);
+    r.gone = GoneCounts::Sum(s.gone, s.gone_columns);
     r.used_bytes = s.used_bytes.load(std::memory_order_relaxed);
     r.used_items = s.used_items.load(std::memory_order_relaxed);
     r.ttl_bucket = s.ttl_bucket;
@@ -96,7 +96,7 @@ absl::Status SegmentHeap::Resume(const State& state, const SegmentRecord* record
     s.sequence.store(r.sequence, std::memory_order_relaxed);
     s.death_ms.store(r.death_ms, std::memory_order_relaxed);
     s.opened_ms = r.opened_ms;
-    s.gone.store(r.gone, std::memory_order_relaxed);
+    gone_.Set(id, r.gone);
     s.used_bytes.store(r.used_bytes, std::memory_order_relaxed);
     s.used_items.store(r.used_items, std::memory_order_relaxed);
     s.ttl_bucket = r.ttl_bucket;

@@ -116,7 +116,10 @@ TEST_P(OnePolicyTest, CteTakesWhatDiesFirstAndUtilWhatHoldsLeast) {
   Open(1, Rank::kNew, 0, 500);
   Open(2, Rank::kNew, 0, 900);
   Open(3, Rank::kNew, 0, 700);
-  segments_[2].gone = Segment::Gone(800);
+  GoneCounts gone(kSegments, 2);
+  segments_[2].gone = gone.CellsOf(2);
+  segments_[2].gone_columns = gone.columns();
+  gone.Add(2, 800);
   EXPECT_EQ(Order({1, 2, 3}), (std::vector<uint32_t>{2, 1, 3}));
 }
 

@@ -6,9 +6,10 @@
      deleter  CacheImpl::Remove and ReclaimIfEmpty
      sealer   SegmentHeap::SealTail and ReclaimIfEmpty
      evictor  SegmentHeap::ClaimFor, as called by FindEvictable under mu_, and Drain
-   One segment, which two writers write the same key to; it is used once, so that what is free stays
-   free. The words of Segment (writers, used_items, gone, state) are read one by one where the code
-   does so. seq_cst orders them: see Segment::Move, ReclaimEmpty and EndWrite.
+   One segment, which two writers write the same key to. Once free it may be used again, at once and
+   whole, for somebody who came late: it holds one item then. The words of Segment (writers, used_items, state) and the cells of its GoneCounts, of which
+   the processes use two, are read one by one where the code does so. seq_cst orders them: see
+   Segment::Move, ReclaimEmpty and EndWrite.
 
    Shown: only a sealed segment is claimed, and once; who drains it finds every item in it written; it
    is free only when nothing in it is live; and if everything in it is gone, somebody frees it.
@@ -20,7 +21,9 @@ mtype = { Open, Sealed, Draining, Free };
 mtype state = Open;
 byte writers = 0;
 byte used = 0;
-byte gone = 0;
+byte gone[2];
+#define GONE (gone[0] + gone[1]) /* Where nobody else counts. */
+#define COUNT_GONE gone[_pid % 2]++
 bool written[ROOM];
 byte slot = 0; /* The index: 1 + the item of the key. */
 bool is_tail = true;
@@ -45,14 +48,14 @@ inline Drain(is_empty) {
     assert(written[at]);
     LOCK(chain);
     if
-    :: slot == at + 1 -> assert(!is_empty); slot = 0; gone++
+    :: slot == at + 1 -> assert(!is_empty); slot = 0; COUNT_GONE
     :: else
     fi;
     UNLOCK(chain);
     at++
   :: else -> break
   od;
-  assert(gone == used);
+  assert(GONE == used);
   LOCK(mu);
   assert(state == Draining);
   state = Free;
@@ -61,11 +64,12 @@ inline Drain(is_empty) {
 }
 
 inline ReclaimIfEmpty() {
-  left = gone;
   if
-  :: used == left ->
+  :: state == Sealed ->
+    left = gone[0];
+    left = left + gone[1];
     if
-    :: state == Sealed ->
+    :: used == left ->
       LOCK(mu);
       may = true;
 #ifndef NO_STATE_CHECK
@@ -75,7 +79,9 @@ inline ReclaimIfEmpty() {
       if :: may && writers != 0 -> may = false :: else fi;
 #endif
 #ifndef NO_LIVE_CHECK
-      if :: may && gone != used -> may = false :: else fi;
+      left = gone[0];
+      left = left + gone[1];
+      if :: may && left != used -> may = false :: else fi;
 #endif
       if
       :: may -> CLAIM; UNLOCK(mu); Drain(true)
@@ -107,10 +113,10 @@ proctype Writer() {
     old = slot;
     if
     :: slot = mine + 1        /* Insert or Replace. */
-    :: slot = 0; gone++       /* Flushed meanwhile: it counts as gone, and so does the old one. */
+    :: slot = 0; COUNT_GONE  /* Flushed meanwhile: it counts as gone, and so does the old one. */
     fi;
     if
-    :: old != 0 -> gone++
+    :: old != 0 -> COUNT_GONE
     :: else
     fi;
     UNLOCK(chain);
@@ -135,7 +141,7 @@ proctype Deleter() {
 
   LOCK(chain);
   if
-  :: slot != 0 -> slot = 0; gone++; did = true
+  :: slot != 0 -> slot = 0; COUNT_GONE; did = true
   :: else
   fi;
   UNLOCK(chain);
@@ -179,6 +185,18 @@ proctype Evictor() {
   running--
 }
 
+/* What is said and written of a segment that is opened, filled and sealed again. */
+proctype Reuser() {
+  if
+  :: d_step {
+       state == Free && !mu ->
+       state = Sealed; used = 1; gone[0] = 0; gone[1] = 0; written[0] = true; slot = 1
+     }
+  :: true
+  fi;
+  running--
+}
+
 init {
   atomic {
     running = 4;
@@ -188,9 +206,10 @@ init {
     :: run Writer(); run Deleter()
     :: run Writer(); run Evictor()
     :: run Deleter(); run Evictor()
+    :: run Deleter(); run Reuser()
     fi
   }
   running == 0;
   /* Nobody is left who would free it. */
-  assert(state == Free || gone != used)
+  assert(state == Free || GONE != used)
 }
