@@ -299,12 +299,15 @@ class Session final : public EventHandler, private RingHandler {
   void StopReceiving() {
     if (!std::exchange(stopping_, true)) ring_->StopReceiving(link_);
   }
-  // Has the ring receive, or not. False: the input is, or is to be, read by Fill(). So much of one
-  // request may still be to come that it had better be received to where it is kept; who asks so will
-  // again, and by the time it is known the ring has received some of it.
+  // Has the ring receive, or not. False: the input is, or is to be, read by Fill(). A long request had
+  // better be received to where it is kept, in large pieces; who asks so will again, and by the time
+  // it is known the ring has received some of it.
   bool UpdateRing() {
     const bool wants = WantsRead();
-    if (need_ > input_.view().size() + kBulkBytesMin) [[unlikely]] fills_left_ = kFillsAfterBulk;
+    const size_t have = input_.view().size();
+    if (have > kBulkBytesMin || need_ > have + kBulkBytesMin) [[unlikely]] {
+      fills_left_ = kFillsAfterBulk;
+    }
     const bool fills = draining_ || fills_left_ > 0;
     if (receiving_) {
       if (!wants || fills) StopReceiving();

@@ -71,9 +71,13 @@ struct LineCodec {
 class Elsewhere {
  public:
   Elsewhere() : thread_([this] { Run(); }) {}
-  ~Elsewhere() {
-    stop_.store(true);
+  ~Elsewhere() { Stop(); }
+  // Answers no more. Whom it might be waking must still be there.
+  void Stop() {
+    if (stop_.exchange(true)) return;
     thread_.join();
+    MutexLock lock(mu_);
+    waiting_.clear();
   }
   void Add(std::string text, Reply<LineCodec::Response> reply) {
     MutexLock lock(mu_);
@@ -187,6 +191,7 @@ class ServerTest : public testing::TestWithParam<config::Server::Io> {
   }
   void TearDown() override {
     if (pool_ != nullptr) pool_->Stop();
+    elsewhere_.Stop();
     server_.reset();
   }
   bool Eventually(const std::function<bool()>& condition) {
