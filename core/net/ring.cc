@@ -3,6 +3,7 @@
 // is found out there.
 #include "core/net/ring.h"
 
+#include <liburing.h>
 #include <poll.h>
 #include <sys/mman.h>
 
@@ -51,6 +52,9 @@ absl::StatusOr<std::unique_ptr<Ring>> Ring::Create(const Options& options, RingM
   return ring;
 }
 
+Ring::Ring(const Options& options, RingMetrics* metrics)
+    : options_(options), metrics_(*metrics), ring_(std::make_unique<struct io_uring>()) {}
+
 // Returns an errno, 0 if all is well.
 int Ring::Setup() {
   struct io_uring_params params = {};
@@ -58,7 +62,7 @@ int Ring::Setup() {
   params.flags = IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
                  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
   params.cq_entries = kResultsMax;
-  const int made = ::io_uring_queue_init_params(kRequestsMax, &ring_, &params);
+  const int made = ::io_uring_queue_init_params(kRequestsMax, ring_.get(), &params);
   if (made < 0) return -made;
   made_ = true;
   // The list of buffers, which must begin a page, and the buffers.
@@ -73,7 +77,7 @@ int Ring::Setup() {
   list.ring_addr = reinterpret_cast<uintptr_t>(ring_of_buffers_);
   list.ring_entries = options_.buffers;
   list.bgid = kBufferGroup;
-  const int listed = ::io_uring_register_buf_ring(&ring_, &list, 0);
+  const int listed = ::io_uring_register_buf_ring(ring_.get(), &list, 0);
   if (listed < 0) return -listed;
   ::io_uring_buf_ring_init(ring_of_buffers_);
   for (uint32_t i = 0; i < options_.buffers; ++i) GiveBuffer(static_cast<uint16_t>(i));
@@ -83,7 +87,7 @@ int Ring::Setup() {
 Ring::~Ring() {
   if (enabled_) metrics_.workers.Add(-1);
   // Ends what is under way. Only then its memory may go.
-  if (made_) ::io_uring_queue_exit(&ring_);
+  if (made_) ::io_uring_queue_exit(ring_.get());
   if (ring_of_buffers_ != nullptr) ::munmap(ring_of_buffers_, buffers_bytes_);
 }
 
@@ -99,9 +103,9 @@ void Ring::Enable(int epoll) {
   metrics_.workers.Add(1);
   epoll_ = epoll;
   // io_uring_enable_rings() is missing from liburing 2.3's shared library.
-  CHECK(::io_uring_register(ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) == 0);
+  CHECK(::io_uring_register(ring_->ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) == 0);
   // Spares a look into the table of descriptors a turn. Without it things work as well.
-  (void)::io_uring_register_ring_fd(&ring_);
+  (void)::io_uring_register_ring_fd(ring_.get());
   WatchEpoll();
 }
 
@@ -116,7 +120,7 @@ void Ring::WatchEpoll() {
 struct io_uring_sqe* Ring::Request(Kind kind, Link link) {
   struct io_uring_sqe* request;
   // The kernel refuses to take more only while it has no memory for them.
-  while ((request = ::io_uring_get_sqe(&ring_)) == nullptr) Submit();
+  while ((request = ::io_uring_get_sqe(ring_.get())) == nullptr) Submit();
   if (kind == kReceive || kind == kSend) {
     if (!std::exchange(sockets_[link].named, true)) named_.push_back(link);
   }
@@ -124,12 +128,12 @@ struct io_uring_sqe* Ring::Request(Kind kind, Link link) {
 }
 
 void Ring::Submit() {
-  (void)::io_uring_submit(&ring_);
+  (void)::io_uring_submit(ring_.get());
   Submitted();
 }
 
 void Ring::Submitted() {
-  if (::io_uring_sq_ready(&ring_) != 0) return;
+  if (::io_uring_sq_ready(ring_.get()) != 0) return;
   for (const Link link : named_) sockets_[link].named = false;
   named_.clear();
   messages_used_ = 0;
@@ -142,24 +146,24 @@ void Ring::Leave() {
 
 void Ring::Wait(int64_t timeout_ms) {
   if (timeout_ms == 0) {
-    (void)::io_uring_submit_and_get_events(&ring_);
+    (void)::io_uring_submit_and_get_events(ring_.get());
   } else if (timeout_ms < 0) {
-    (void)::io_uring_submit_and_wait(&ring_, 1);
+    (void)::io_uring_submit_and_wait(ring_.get(), 1);
   } else {
     struct __kernel_timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1'000'000};
     struct io_uring_cqe* first;
-    (void)::io_uring_submit_and_wait_timeout(&ring_, &first, 1, &timeout, nullptr);
+    (void)::io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &timeout, nullptr);
   }
   Submitted();
 }
 
 void Ring::Dispatch(absl::FunctionRef<void()> poll) {
   struct io_uring_cqe* next;
-  while (::io_uring_peek_cqe(&ring_, &next) == 0) {
+  while (::io_uring_peek_cqe(ring_.get(), &next) == 0) {
     const uint64_t what = next->user_data;
     const int result = next->res;
     const uint32_t flags = next->flags;
-    ::io_uring_cqe_seen(&ring_, next);
+    ::io_uring_cqe_seen(ring_.get(), next);
     const Link link = static_cast<Link>(what >> kKindBits);
     switch (static_cast<Kind>(what & ((1 << kKindBits) - 1))) {
       case kReceive:

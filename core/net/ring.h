@@ -14,7 +14,6 @@
 // thread (the kernel holds it to that: SINGLE_ISSUER).
 #pragma once
 
-#include <liburing.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -28,6 +27,10 @@
 #include "absl/strings/string_view.h"
 #include "core/metrics/metrics.h"
 #include "core/net/out_buffer.h"
+
+struct io_uring;
+struct io_uring_buf_ring;
+struct io_uring_sqe;
 
 namespace core {
 
@@ -121,7 +124,7 @@ class Ring {
     struct iovec pieces[kPiecesMax];
   };
 
-  Ring(const Options& options, RingMetrics* metrics) : options_(options), metrics_(*metrics) {}
+  Ring(const Options& options, RingMetrics* metrics);
   int Setup();
   void GiveBuffer(uint16_t index);
   struct io_uring_sqe* Request(Kind kind, Link link);
@@ -134,7 +137,7 @@ class Ring {
 
   const Options options_;
   RingMetrics& metrics_;
-  struct io_uring ring_ = {};
+  const std::unique_ptr<struct io_uring> ring_;
   bool made_ = false;
   bool enabled_ = false;
   bool left_ = false;
