@@ -219,7 +219,7 @@ def test_files_that_are_damaged_are_not_used():
         fill(start, value=b"the value")
         size = os.path.getsize(path)
         for damage, why in (
-                (lambda p: patch(p, 8, b"\x63"), "of version 99, and this is 3"),
+                (lambda p: patch(p, 8, b"\x63"), "of version 99, and this is 4"),
                 (lambda p: patch(p, 12, b"\x01\x02\x03\x04"), "a machine of another kind"),
                 (flip(17), "header is damaged"),
                 (flip(40), "header is damaged"),

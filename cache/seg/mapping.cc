@@ -1,6 +1,7 @@
 // mmap(2), without swap reserved for it.
 #include "cache/seg/mapping.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -59,6 +60,62 @@ absl::Status WishPages(char* data, size_t bytes, const PageWishes& wishes) {
     }
   }
   return absl::OkStatus();
+}
+
+namespace {
+
+bool PagesAreOurs() { return ::sysconf(_SC_PAGESIZE) == static_cast<long>(Pages::kBytes); }
+
+class PagesOfMemory final : public Pages {
+ public:
+  explicit PagesOfMemory(char* data) : data_(data) {}
+  bool Release(size_t from, size_t bytes) override {
+    return ::madvise(data_ + from, bytes, MADV_DONTNEED) == 0;
+  }
+  bool come_by_themselves() const override { return true; }
+  bool Provide(size_t, size_t) override { return true; }
+
+ private:
+  char* const data_;
+};
+
+class PagesOfFile final : public Pages {
+ public:
+  PagesOfFile(int fd, uint64_t begin) : fd_(fd), begin_(begin) {}
+  bool Release(size_t from, size_t bytes) override {
+    return Allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
+  }
+  bool come_by_themselves() const override { return false; }
+  bool Provide(size_t from, size_t bytes) override { return Allocate(0, from, bytes); }
+
+ private:
+  bool Allocate(int mode, size_t from, size_t bytes) const {
+    int result = 0;
+    do {
+      result = ::fallocate(fd_, mode, static_cast<off_t>(begin_ + from), static_cast<off_t>(bytes));
+    } while (result != 0 && errno == EINTR);
+    return result == 0;
+  }
+
+  const int fd_;
+  const uint64_t begin_;
+};
+
+}  // namespace
+
+std::unique_ptr<Pages> AnonymousPages(char* data, size_t bytes) {
+  if (!PagesAreOurs()) return nullptr;
+  auto pages = std::make_unique<PagesOfMemory>(data);
+  if (!pages->Release(bytes - Pages::kBytes, Pages::kBytes)) return nullptr;
+  // A kernel without huge pages says EINVAL, and is right.
+  ::madvise(data, bytes, MADV_NOHUGEPAGE);
+  return pages;
+}
+
+std::unique_ptr<Pages> FilePages(int fd, uint64_t begin, uint64_t unused) {
+  if (!PagesAreOurs()) return nullptr;
+  if (!PagesOfFile(fd, unused).Release(0, Pages::kBytes)) return nullptr;
+  return std::make_unique<PagesOfFile>(fd, begin);
 }
 
 }  // namespace seg

@@ -48,6 +48,8 @@ struct Metrics : core::MetricGroup {
                               {{"cause", "empty"}}};
   core::Counter segment_sparse{this, "segment_reclaim_total", "Segments reclaimed, by cause.",
                                {{"cause", "sparse"}}};
+  core::Counter page_release{this, "page_release_bytes_total",
+                             "Memory of unfilled or free segments given back, to be used elsewhere."};
 };
 
 }  // namespace seg

@@ -47,6 +47,16 @@ double BytesPerSegment() {
       sizeof(GoneCounts::Cell) * GoneCounts::ColumnsFor(std::thread::hardware_concurrency()));
 }
 
+// Segments whose tails are given back to the kernel are as many as the memory is for, and as many
+// again: they are half full at the least, or else two would be one. Tails are whole pages, so segments
+// of a few pages would gain little, and headers are paid for.
+constexpr uint32_t kPagesPerSegmentLeast = 4;
+
+bool GivesTailsBack(const config::Seg& options, uint64_t segment_bytes) {
+  return !options.huge_pages && segment_bytes % Pages::kBytes == 0 &&
+         segment_bytes >= kPagesPerSegmentLeast * Pages::kBytes;
+}
+
 uint64_t SegmentBytesFor(const config::Seg& options, uint64_t heap) {
   if (options.segment_size != 0) return options.segment_size / kItemAlign * kItemAlign;
   return std::clamp(std::bit_floor(std::max(heap / kSegmentsWanted, uint64_t{1})),
@@ -64,12 +74,14 @@ struct Shares {
   double fixed;
   double per_heap_byte;
 };
-Shares SharesFor(const config::Seg& options, double segment_bytes) {
+Shares SharesFor(const config::Seg& options, uint64_t segment_bytes) {
   Shares shares;
+  const double headers = GivesTailsBack(options, segment_bytes) ? 2 : 1;
   shares.fixed = static_cast<double>(
       kFixedBytes + kBytesPerShard * std::max(std::thread::hardware_concurrency(), 1u));
   shares.per_heap_byte =
-      1 + BytesPerSegment() / segment_bytes + 2.0 / static_cast<double>(kHeapBytesPerGhost);
+      1 + headers * BytesPerSegment() / static_cast<double>(segment_bytes) +
+      2.0 / static_cast<double>(kHeapBytesPerGhost);
   constexpr auto kBucketBytes = static_cast<double>(HashTable::kBucketBytes);
   if (options.hash_power != 0) {
     shares.fixed += static_cast<double>(BucketsFor(options, 0)) * kBucketBytes;
@@ -81,15 +93,17 @@ Shares SharesFor(const config::Seg& options, double segment_bytes) {
 
 // The heap that fits.
 absl::StatusOr<uint64_t> HeapFor(const config::Seg& options, const Lodging& lodging) {
-  const auto segment = static_cast<double>(SegmentBytesFor(
-      options, lodging.memory - std::min(lodging.beside, lodging.memory)));
-  const Shares shares = SharesFor(options, segment);
+  const uint64_t segment_bytes =
+      SegmentBytesFor(options, lodging.memory - std::min(lodging.beside, lodging.memory));
+  const auto segment = static_cast<double>(segment_bytes);
+  const Shares shares = SharesFor(options, segment_bytes);
   const double room =
       static_cast<double>(lodging.memory) - static_cast<double>(lodging.beside) - shares.fixed;
   const double heap = room / shares.per_heap_byte;
   if (heap >= segment * kSegmentsLeastShared) return static_cast<uint64_t>(heap);
-  const auto least_segment = static_cast<double>(SegmentBytesFor(options, 0));
-  const Shares at_least = SharesFor(options, least_segment);
+  const uint64_t least_bytes = SegmentBytesFor(options, 0);
+  const auto least_segment = static_cast<double>(least_bytes);
+  const Shares at_least = SharesFor(options, least_bytes);
   const double least = static_cast<double>(lodging.beside) + at_least.fixed +
                        at_least.per_heap_byte * least_segment * kSegmentsLeastShared;
   return absl::InvalidArgumentError(
@@ -130,6 +144,10 @@ absl::StatusOr<Plan> PlanFor(const config::Seg& options, const Lodging& lodging)
                                                    "; raise seg.segment_size"));
   }
   plan.heap.segments = static_cast<uint32_t>(count);
+  if (GivesTailsBack(options, plan.heap.segment_bytes)) {
+    plan.heap.surplus = std::min(plan.heap.segments, kSegmentsMax - plan.heap.segments);
+  }
+  plan.heap.stocked = options.prefault || !lodging.file.empty();
   if (automatic) {
     plan.heap.span_max = static_cast<uint32_t>(
         std::clamp(count / kSpanShare, uint64_t{1}, kSegmentBytesMax / plan.heap.segment_bytes));

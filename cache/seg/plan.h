@@ -8,8 +8,6 @@
 
 namespace seg {
 
-inline constexpr uint64_t kPageBytes = 4096;
-
 struct Plan {
   HeapPlan heap;
   uint64_t buckets = 0;
@@ -17,9 +15,13 @@ struct Plan {
 
   // Whole pages, so that segments begin on one.
   uint64_t table_bytes() const {
+    constexpr uint64_t kPageBytes = Pages::kBytes;
     return (buckets * HashTable::kBucketBytes + kPageBytes - 1) / kPageBytes * kPageBytes;
   }
+  // What the heap takes of memory at the most,
   uint64_t heap_bytes() const { return uint64_t{heap.segments} * heap.segment_bytes; }
+  // and of addresses.
+  uint64_t heap_span_bytes() const { return uint64_t{heap.segment_count()} * heap.segment_bytes; }
   uint64_t ghost_bytes() const { return Ghosts::BytesFor(heap.ghosts); }
 };
 

@@ -42,6 +42,7 @@ struct RestartFile::Header {
   uint64_t buckets;
   uint64_t segment_bytes;
   uint64_t segments;
+  uint64_t surplus;
   uint64_t span_max;
   uint64_t ghosts;
   uint64_t file_bytes;
@@ -69,8 +70,8 @@ struct RestartFile::Header {
   }
   bool SameLayout(const Header& other) const {
     return buckets == other.buckets && segment_bytes == other.segment_bytes &&
-           segments == other.segments && span_max == other.span_max && ghosts == other.ghosts &&
-           file_bytes == other.file_bytes;
+           segments == other.segments && surplus == other.surplus && span_max == other.span_max &&
+           ghosts == other.ghosts && file_bytes == other.file_bytes;
   }
   CacheState State() const {
     return {{seed, overflow_max, overflow_touched, overflow_free_first, overflow_free_count},
@@ -81,7 +82,7 @@ struct RestartFile::Header {
 
 absl::StatusOr<std::unique_ptr<RestartFile>> RestartFile::Open(const std::string& path,
                                                                const Plan& plan) {
-  static_assert(sizeof(Header) == 192 && sizeof(Header) <= kHeaderBytes);
+  static_assert(sizeof(Header) == 200 && sizeof(Header) <= kHeaderBytes);
   std::unique_ptr<RestartFile> file(
       new RestartFile(path, plan, core::Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600))));
   if (!file->fd_.valid()) {
@@ -97,17 +98,15 @@ absl::StatusOr<std::unique_ptr<RestartFile>> RestartFile::Open(const std::string
   if (::fstat(file->fd_.get(), &stat) != 0) {  // Again: its last owner may have made it smaller.
     return file->Error(absl::StatusCode::kInternal, std::strerror(errno));
   }
+  file->TryHoles(static_cast<uint64_t>(stat.st_size));
   if (stat.st_size > 0) {
     ASSIGN_OR_RETURN(file->refusal_, file->Judge(static_cast<uint64_t>(stat.st_size)));
     file->restored_ = file->refusal_.empty();
   }
   if (!file->restored_) {
     RETURN_IF_ERROR(file->BeginAnew());
-  } else if (static_cast<uint64_t>(stat.st_blocks) * 512 < file->bytes() &&
-             ::posix_fallocate(file->fd_.get(), 0, static_cast<off_t>(file->bytes())) != 0) {
-    // A copy with holes. A page that cannot be had later would be the end of the process.
-    return file->Error(absl::StatusCode::kResourceExhausted,
-                       absl::StrCat("no room for ", file->bytes(), " bytes"));
+  } else {
+    RETURN_IF_ERROR(file->AllocateFound(static_cast<uint64_t>(stat.st_blocks) * 512));
   }
   RETURN_IF_ERROR(file->WriteHeader(file->Describe()));
   return file;
@@ -121,8 +120,71 @@ absl::Status RestartFile::Error(absl::StatusCode code, absl::string_view what) c
 }
 
 uint64_t RestartFile::bytes() const {
-  return kHeaderBytes + plan_.table_bytes() + plan_.heap_bytes() + plan_.ghost_bytes() +
-         uint64_t{plan_.heap.segments} * sizeof(SegmentRecord);
+  return kHeaderBytes + plan_.table_bytes() + plan_.heap_span_bytes() + plan_.ghost_bytes() +
+         uint64_t{plan_.heap.segment_count()} * sizeof(SegmentRecord);
+}
+
+void RestartFile::TryHoles(uint64_t file_bytes) {
+  if (plan_.heap.surplus == 0) return;
+  // Behind everything, and behind what somebody else may have put there.
+  const uint64_t end = std::max(file_bytes, bytes());
+  const uint64_t unused = (end + Pages::kBytes - 1) / Pages::kBytes * Pages::kBytes;
+  heap_pages_ = FilePages(fd_.get(), kHeaderBytes + plan_.table_bytes(), unused);
+  if (heap_pages_ == nullptr) plan_.heap.surplus = 0;
+}
+
+void RestartFile::VisitAllocated(
+    absl::FunctionRef<void(uint64_t from, uint64_t bytes)> visit) const {
+  // What is adjacent, at once.
+  uint64_t from = 0;
+  uint64_t to = kHeaderBytes + plan_.table_bytes();
+  const auto add = [&](uint64_t begin, uint64_t bytes) {
+    if (bytes == 0) return;
+    if (begin != to) {
+      visit(from, to - from);
+      from = begin;
+    }
+    to = begin + bytes;
+  };
+  const uint64_t heap_begin = to;
+  const uint64_t segment_bytes = plan_.heap.segment_bytes;
+  for (uint32_t id = 0; id < plan_.heap.segment_count(); ++id) {
+    const uint64_t backed = restored_               ? records()[id].backed
+                            : id < plan_.heap.segments ? segment_bytes
+                                                       : 0;
+    add(heap_begin + id * segment_bytes, std::min(backed, segment_bytes));
+  }
+  const uint64_t tail = heap_begin + plan_.heap_span_bytes();
+  add(tail, bytes() - tail);
+  visit(from, to - from);
+}
+
+int RestartFile::Allocate() {
+  int error = 0;
+  VisitAllocated([&](uint64_t from, uint64_t bytes) {
+    if (error != 0) return;
+    error = ::posix_fallocate(fd_.get(), static_cast<off_t>(from), static_cast<off_t>(bytes));
+  });
+  return error;
+}
+
+absl::Status RestartFile::AllocateFound(uint64_t allocated_bytes) {
+  uint64_t wanted = 0;
+  uint64_t heap_end = kHeaderBytes + plan_.table_bytes();  // Of what was visited.
+  const uint64_t heap_begin = heap_end;
+  VisitAllocated([&](uint64_t, uint64_t bytes) { wanted += bytes; });
+  if (allocated_bytes < wanted && Allocate() != 0) {
+    // A page that cannot be had later would be the end of the process.
+    return Error(absl::StatusCode::kResourceExhausted,
+                 absl::StrCat("no room for ", wanted, " bytes"));
+  }
+  if (allocated_bytes <= wanted || heap_pages_ == nullptr) return absl::OkStatus();
+  VisitAllocated([&](uint64_t from, uint64_t bytes) {
+    // If the holes cannot be made, the file takes more than it should.
+    if (from > heap_end) (void)heap_pages_->Release(heap_end - heap_begin, from - heap_end);
+    heap_end = std::max(heap_end, from + bytes);
+  });
+  return absl::OkStatus();
 }
 
 RestartFile::Header RestartFile::Describe() const {
@@ -134,6 +196,7 @@ RestartFile::Header RestartFile::Describe() const {
   header.buckets = plan_.buckets;
   header.segment_bytes = plan_.heap.segment_bytes;
   header.segments = plan_.heap.segments;
+  header.surplus = plan_.heap.surplus;
   header.span_max = plan_.heap.span_max;
   header.ghosts = plan_.heap.ghosts;
   header.file_bytes = bytes();
@@ -175,7 +238,7 @@ absl::StatusOr<std::string> RestartFile::Judge(uint64_t file_bytes) {
 
 std::string RestartFile::JudgeContent(const Header& header) {
   const absl::string_view records(reinterpret_cast<const char*>(this->records()),
-                                  plan_.heap.segments * sizeof(SegmentRecord));
+                                  plan_.heap.segment_count() * sizeof(SegmentRecord));
   const auto never = [] { return false; };
   if (header.records_checksum != ChecksumOf({records}, never)) {
     return "its segment records are damaged";
@@ -193,14 +256,14 @@ std::vector<absl::string_view> RestartFile::Content(const CacheState& state) con
   std::vector<absl::string_view> pieces;
   pieces.emplace_back(table(), plan_.table_bytes());
   const uint64_t overflow =
-      std::min(state.table.overflow_touched * HashTable::kBucketBytes, plan_.heap_bytes());
+      std::min(state.table.overflow_touched * HashTable::kBucketBytes, plan_.heap_span_bytes());
   pieces.emplace_back(ghosts() - overflow, overflow);
   pieces.emplace_back(ghosts(), plan_.ghost_bytes());
-  for (uint32_t id = 0; id < plan_.heap.segments; ++id) {
+  for (uint32_t id = 0; id < plan_.heap.segment_count(); ++id) {
     const SegmentRecord& record = records()[id];
     const uint64_t from = uint64_t{id} * plan_.heap.segment_bytes;
     pieces.emplace_back(heap() + from,
-                        std::min<uint64_t>(record.used_bytes, plan_.heap_bytes() - from));
+                        std::min<uint64_t>(record.used_bytes, plan_.heap_span_bytes() - from));
   }
   return pieces;
 }
@@ -213,11 +276,11 @@ absl::Status RestartFile::BeginAnew() {
   if (::ftruncate(fd_.get(), 0) != 0) {
     return Error(absl::StatusCode::kPermissionDenied, std::strerror(errno));
   }
-  const int error = ::posix_fallocate(fd_.get(), 0, static_cast<off_t>(bytes()));
-  if (error != 0) {
+  if (const int error = Allocate(); error != 0) {
     const bool emptied = ::ftruncate(fd_.get(), 0) == 0;
+    const uint64_t wanted = bytes() - plan_.heap_span_bytes() + plan_.heap_bytes();
     return Error(absl::StatusCode::kResourceExhausted,
-                 absl::StrCat("no room for ", bytes(), " bytes: ", std::strerror(error),
+                 absl::StrCat("no room for ", wanted, " bytes: ", std::strerror(error),
                               emptied ? "" : "; what there is of it stays"));
   }
   ASSIGN_OR_RETURN(mapping_, Mapping::OfFile(fd_.get(), bytes()));
@@ -258,7 +321,7 @@ absl::Status RestartFile::Seal(const CacheState& state, absl::FunctionRef<bool()
   header.wall_ms = state.wall_ms;
   header.note = state.note;
   const absl::string_view records(reinterpret_cast<const char*>(this->records()),
-                                  plan_.heap.segments * sizeof(SegmentRecord));
+                                  plan_.heap.segment_count() * sizeof(SegmentRecord));
   const std::optional<uint64_t> of_records = ChecksumOf({records}, cancelled);
   const std::optional<uint64_t> of_content =
       of_records.has_value() ? ChecksumOf(Content(state), cancelled) : std::nullopt;

@@ -9,6 +9,10 @@
 // the checksum, and would lose the counts of use.) Only what is small lives outside and is written
 // when the cache is saved: SegmentRecords and the numbers in the header.
 //
+// Where the heap gives back what it leaves empty of its segments (segment_pages.cc), the file has holes:
+// it spans twice what it takes, but takes no more than was planned. What is written to is allocated
+// before, so that a file system that others have filled makes the cache smaller and is not its end.
+//
 // The header says whether the file is whole. It says no from before the first item is served until
 // everything has been written and summed up by Seal(); a process that dies in between leaves a file
 // that nobody will use. A file is used only if its checksums say that every byte which matters is
@@ -43,13 +47,13 @@ struct CacheState {
 
 class RestartFile {
  public:
-  static constexpr uint32_t kVersion = 3;
+  static constexpr uint32_t kVersion = 4;
   static constexpr size_t kHeaderBytes = 4096;
 
   // Opens or creates `path`, locks it, looks what is in it, makes it as large as `plan` needs, maps
   // it, and marks it as not whole. An error, and an untouched file, if it is not a regular file,
   // cannot be written, is locked by another process, or holds something that is not ours; and if
-  // there is no room for all of it.
+  // there is no room for what the plan says it takes.
   static absl::StatusOr<std::unique_ptr<RestartFile>> Open(const std::string& path,
                                                            const Plan& plan);
 
@@ -61,12 +65,20 @@ class RestartFile {
   absl::Status Refuse(std::string why);
 
   // Memory in the file: what was found, else zeroed.
+  char* data() const { return mapping_.data(); }
   char* table() const { return mapping_.data() + kHeaderBytes; }
   char* heap() const { return table() + plan_.table_bytes(); }
-  char* ghosts() const { return heap() + plan_.heap_bytes(); }
+  char* ghosts() const { return heap() + plan_.heap_span_bytes(); }
   SegmentRecord* records() const {
     return reinterpret_cast<SegmentRecord*>(ghosts() + plan_.ghost_bytes());
   }
+
+  // The plan, without a surplus of segments if the file system has no holes. And the pages of the
+  // heap; null without a surplus.
+  const Plan& plan() const { return plan_; }
+  Pages* heap_pages() const { return heap_pages_.get(); }
+  // The stretches of the file that are allocated, as it was found or begun: one after the other.
+  void VisitAllocated(absl::FunctionRef<void(uint64_t from, uint64_t bytes)> visit) const;
 
   // Sums up and marks the file as whole. records() have been written. CANCELLED if `cancelled` says
   // so: the file stays as it is, not whole.
@@ -81,6 +93,12 @@ class RestartFile {
   absl::StatusOr<std::string> Judge(uint64_t bytes);
   std::string JudgeContent(const Header& header);
   absl::Status BeginAnew();
+  // Looks whether the file system has holes.
+  void TryHoles(uint64_t file_bytes);
+  // Makes the file take what it shall. Returns 0 or an errno.
+  int Allocate();
+  // A file that was found may be a copy, with more holes or without.
+  absl::Status AllocateFound(uint64_t allocated_bytes);
   absl::Status WriteHeader(Header header);
   absl::Status Sync(char* from, size_t bytes);
   Header Describe() const;
@@ -89,8 +107,9 @@ class RestartFile {
   absl::Status Error(absl::StatusCode code, absl::string_view what) const;
 
   const std::string path_;
-  const Plan plan_;
+  Plan plan_;
   core::Fd fd_;
+  std::unique_ptr<Pages> heap_pages_;
   Mapping mapping_;
   bool restored_ = false;
   CacheState state_;

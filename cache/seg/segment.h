@@ -13,6 +13,10 @@
 //   kFree ──────► kRetired
 //     its memory belongs to the index from now on
 //
+// There may be more segments than memory for them. Which of the free ones have memory behind them, and
+// how much, is no matter of state: `backed` says it, and whoever opens one pays for the rest
+// (segment_pages.cc).
+//
 // `writers` holds a segment back: reservations whose bytes are not yet in the index; a segment is
 // only claimed at 0, and a sealed one gets no new ones. Readers hold it back by what pins.h says,
 // or by counting themselves in `pins`.
@@ -74,6 +78,9 @@ struct alignas(64) Segment {
   uint32_t first = kNoSegment;  // kPart: the segment it belongs to.
   bool listed = false;          // kFree: in the list of the free.
   bool wanted = false;          // For a large item: not to be given to anyone else.
+  // Bytes from the start on, whole pages, that may be resident. Grows when it is opened or sealed.
+  uint32_t backed = 0;
+  uint32_t charged = 0;         // Not free: what of the heap's memory it is counted with.
 
   // This line is written by the threads of one shard. Guarded by the shard's lock while open, then
   // unchanged.

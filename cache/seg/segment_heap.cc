@@ -14,10 +14,6 @@
 namespace seg {
 namespace {
 
-// How often a write looks again when only readers stand in its way. A value is normally read for a
-// few microseconds; a yield is about one. Past this they are long readers and the write fails.
-constexpr int kPinnedTries = 200;
-
 // How many tails above, and as many below, are asked for room before one is sealed.
 constexpr int kBorrowTries = 4;
 
@@ -41,9 +37,6 @@ constexpr int kGathersMax = 10;
 constexpr int kSweeps = 16;
 constexpr uint32_t kStaleLooks = 1024;
 
-// How many places are looked at for a large item.
-constexpr uint32_t kWindows = 64;
-
 // A shard for each processor, as long as each has segments to play with.
 constexpr uint32_t kSegmentsPerShardMin = 64;
 
@@ -65,37 +58,47 @@ absl::StatusOr<std::unique_ptr<SegmentHeap>> SegmentHeap::Create(const HeapPlan&
                                                                  HashTable* table,
                                                                  Metrics* metrics) {
   Mapping own;
+  std::unique_ptr<Pages> own_pages;
   HeapPlan placed = plan;
   if (plan.memory == nullptr) {
-    ASSIGN_OR_RETURN(own, Mapping::Create(size_t{plan.segments} * plan.segment_bytes));
+    const size_t bytes = size_t{plan.segment_count()} * plan.segment_bytes;
+    ASSIGN_OR_RETURN(own, Mapping::Create(bytes));
     placed.memory = own.data();
+    if (plan.surplus != 0) own_pages = AnonymousPages(own.data(), bytes);
+    placed.pages = own_pages.get();
+    if (own_pages == nullptr) placed.surplus = 0;
   }
   std::unique_ptr<SegmentHeap> heap(new SegmentHeap(placed, eviction, table, metrics));
   heap->own_memory_ = std::move(own);
+  heap->own_pages_ = std::move(own_pages);
   return heap;
 }
 
 SegmentHeap::SegmentHeap(const HeapPlan& plan, config::Seg::Eviction eviction, HashTable* table,
                          Metrics* metrics)
     : memory_(plan.memory),
+      pages_(plan.pages),
       segment_bytes_(plan.segment_bytes),
-      segment_count_(plan.segments),
+      segment_count_(plan.segment_count()),
+      surplus_(plan.surplus),
       span_max_(plan.span_max),
       shard_count_(ShardCount(plan.segments)),
       open_tails_max_(OpenTailsMax(plan.segments, shard_count_)),
       table_(table),
       metrics_(metrics),
-      gone_(plan.segments, shard_count_),
-      segments_(new Segment[plan.segments]),
+      gone_(segment_count_, shard_count_),
+      segments_(new Segment[segment_count_]),
       shards_(new Shard[static_cast<size_t>(shard_count_)]),
-      stale_ms_(new std::atomic<int64_t>[plan.segments]{}),
-      policy_(EvictionPolicy::Create(eviction, segments_.get(), plan.segments)),
+      stale_ms_(new std::atomic<int64_t>[segment_count_]{}),
+      policy_(EvictionPolicy::Create(eviction, segments_.get(), segment_count_, plan.segments)),
       freq_max_(policy_->freq_max()),
       evicts_(eviction != config::Seg::Eviction::kNone),
       reserve_(std::min(2 * static_cast<uint32_t>(shard_count_), plan.segments / 16)),
-      in_service_least_(plan.shares ? plan.segments - plan.segments / 2 : plan.segments),
+      in_service_least_(segment_count_ - (plan.shares ? plan.segments / 2 : 0)),
       ghosts_(policy_->remembers() ? plan.ghosts : 0, plan.ghost_memory),
-      in_service_(plan.segments) {
+      in_service_(segment_count_),
+      paid_(plan.segments) {
+  CHECK(surplus_ == 0 || pages_ != nullptr);
   for (int i = 0; i < shard_count_; ++i) {
     core::MutexLock lock(shards_[i].mu);
     for (Shard::Tails& tails : shards_[i].tails) tails.segment.fill(kNoSegment);
@@ -105,7 +108,12 @@ SegmentHeap::SegmentHeap(const HeapPlan& plan, config::Seg::Eviction eviction, H
     segments_[id].gone_columns = gone_.columns();
   }
   core::MutexLock lock(mu_);
-  for (uint32_t id = segment_count_; id-- > 0;) PushFree(id);
+  for (uint32_t id = segment_count_; id-- > 0;) {
+    // Without a surplus nobody asks what is behind a segment.
+    const bool is_backed = surplus_ == 0 || (plan.stocked && id < plan.segments);
+    if (is_backed) segments_[id].backed = static_cast<uint32_t>(segment_bytes_);
+    PushFree(id);
+  }
 }
 
 // --- Writing ---
@@ -130,7 +138,7 @@ bool SegmentHeap::Reserve(const Place& place, size_t bytes,
   Shard& shard = MyShard();
   uint32_t taken = kNoSegment;
   for (;;) {  // Again with a segment in hand, or if another writer of the shard came between.
-    uint32_t sealed = kNoSegment;
+    Sealed sealed;
     bool done = false;
     {
       core::MutexLock lock(shard.mu);
@@ -148,7 +156,7 @@ bool SegmentHeap::Reserve(const Place& place, size_t bytes,
         done = Borrow(shard, place, bytes, at, &sealed);
       }
     }
-    if (sealed != kNoSegment) ReclaimIfEmpty(sealed);
+    AfterSeal(sealed);
     if (done) break;
     taken = take_segment();
     if (taken == kNoSegment) return false;
@@ -174,7 +182,7 @@ bool SegmentHeap::Append(Shard&, uint32_t tail, size_t bytes, int64_t deadline_m
 }
 
 bool SegmentHeap::Borrow(Shard& shard, const Place& place, size_t bytes, Location* at,
-                         uint32_t* sealed) {
+                         Sealed* sealed) {
   if (shard.open < open_tails_max_) return false;
   const Shard::Tails& tails = shard.tails[place.lane()];
   const auto nearest_open = [&](int from, int step) {
@@ -204,8 +212,8 @@ bool SegmentHeap::Borrow(Shard& shard, const Place& place, size_t bytes, Locatio
   return false;
 }
 
-uint32_t SegmentHeap::ReplaceTail(Shard& shard, const Place& place, uint32_t id) {
-  const uint32_t sealed = SealTail(shard, place.lane(), place.bucket);
+SegmentHeap::Sealed SegmentHeap::ReplaceTail(Shard& shard, const Place& place, uint32_t id) {
+  const Sealed sealed = SealTail(shard, place.lane(), place.bucket);
   Open(id, 1, place, static_cast<uint16_t>(&shard - shards_.get()));
   Shard::Tails& tails = shard.tails[place.lane()];
   const auto bucket = static_cast<size_t>(place.bucket);
@@ -215,27 +223,56 @@ uint32_t SegmentHeap::ReplaceTail(Shard& shard, const Place& place, uint32_t id)
   return sealed;
 }
 
-uint32_t SegmentHeap::SealTail(Shard& shard, size_t lane, int bucket) {
+SegmentHeap::Sealed SegmentHeap::SealTail(Shard& shard, size_t lane, int bucket) {
   Shard::Tails& tails = shard.tails[lane];
   const auto at = static_cast<size_t>(bucket);
-  const uint32_t id = std::exchange(tails.segment[at], kNoSegment);
-  if (id == kNoSegment) return kNoSegment;
+  Sealed sealed;
+  sealed.segment = std::exchange(tails.segment[at], kNoSegment);
+  if (sealed.segment == kNoSegment) return sealed;
   tails.is_open[at / 64] &= ~(uint64_t{1} << (at % 64));
   --shard.open;
+  Segment& s = segments_[sealed.segment];
   core::MutexLock lock(mu_);
-  segments_[id].Move(SegmentState::kSealed);
-  return id;
+  sealed.gives_back = Settle(sealed.segment, s.used_bytes.load(std::memory_order_relaxed));
+  // Before anybody may claim it: it must not be opened again while its tail is given back.
+  if (sealed.gives_back) s.writers.fetch_add(1, std::memory_order_relaxed);
+  s.Move(SegmentState::kSealed);
+  return sealed;
+}
+
+void SegmentHeap::AfterSeal(const Sealed& sealed) {
+  if (sealed.segment == kNoSegment) return;
+  if (!sealed.gives_back) return ReclaimIfEmpty(sealed.segment);
+  // Nothing is added to what is sealed.
+  ReleaseTail(sealed.segment, segments_[sealed.segment].used_bytes.load(std::memory_order_relaxed));
+  EndWrite(sealed.segment);
 }
 
 void SegmentHeap::SealIfTail(const Claim& claim) {
   Shard& shard = shards_[claim.shard];
+  Sealed sealed;
   {
     core::MutexLock lock(shard.mu);
     const Shard::Tails& tails = shard.tails[claim.lane];
     if (tails.segment[static_cast<size_t>(claim.bucket)] != claim.segment) return;
-    SealTail(shard, claim.lane, claim.bucket);
+    sealed = SealTail(shard, claim.lane, claim.bucket);
   }
-  ReclaimIfEmpty(claim.segment);
+  AfterSeal(sealed);
+}
+
+bool SegmentHeap::SealAllTails() {
+  std::vector<Sealed> sealed;
+  for (int i = 0; i < shard_count_; ++i) {
+    core::MutexLock lock(shards_[i].mu);
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      for (int bucket = 0; bucket < kTtlBuckets; ++bucket) {
+        const Sealed one = SealTail(shards_[i], lane, bucket);
+        if (one.segment != kNoSegment) sealed.push_back(one);
+      }
+    }
+  }
+  for (const Sealed& one : sealed) AfterSeal(one);
+  return !sealed.empty();
 }
 
 void SegmentHeap::Open(uint32_t id, uint32_t span, const Place& place, uint16_t shard) {
@@ -283,6 +320,20 @@ Rank SegmentHeap::RankFor(uint64_t hash) {
 
 uint32_t SegmentHeap::TakeSegment(int64_t now_ms) {
   if (table_->wants_overflow()) [[unlikely]] RetireLast(now_ms);
+  uint32_t taken = kNoSegment;
+  const auto take = [&](bool all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (FreeSegments() <= (all ? 0 : reserve_)) return false;
+    taken = PopFree();
+    return true;
+  };
+  for (int tries = 0; tries < kPayTries; ++tries) {
+    if (!MakeRoom(now_ms, take)) return kNoSegment;
+    if (PayForTaken(taken)) return taken;
+  }
+  return kNoSegment;
+}
+
+bool SegmentHeap::MakeRoom(int64_t now_ms, absl::FunctionRef<bool(bool all)> enough) {
   uint32_t swept = kNoSegment;
   for (int rounds = 0, gathers = 0, sweeps = 0, pinned_tries = 0;;) {
     Claim claim;
@@ -290,20 +341,25 @@ uint32_t SegmentHeap::TakeSegment(int64_t now_ms) {
     Mercy mercy = rounds < kMercyRounds ? Mercy::kUsed : Mercy::kNone;
     {
       core::MutexLock lock(mu_);
-      if (free_count_ <= reserve_) Reap();
-      if (free_count_ > reserve_) return PopFree();
+      if (withheld_bytes_ != 0) [[unlikely]] LookWhatIsWithheld(now_ms);
+      if (enough(/*all=*/false)) return true;
+      if (!limbo_.empty()) {
+        Reap();
+        if (enough(/*all=*/false)) return true;
+      }
       held.briefly = in_transit_ > 0;
+      const bool has_reserve = FreeSegments() > 0;
       claim = FindDead(now_ms, &held);
-      if (claim.kind == Claim::Kind::kNothing && free_count_ > 0 && gathers < kGathersMax) {
+      if (claim.kind == Claim::Kind::kNothing && has_reserve && gathers < kGathersMax) {
         claim = FindSparse(std::exchange(swept, kNoSegment), &held);
         if (claim.kind != Claim::Kind::kNothing) mercy = Mercy::kAll;
       }
-      if (claim.kind == Claim::Kind::kNothing && free_count_ > 0 && sweeps < kSweeps) {
+      if (claim.kind == Claim::Kind::kNothing && has_reserve && sweeps < kSweeps) {
         claim = FindStale(now_ms, &held);
       }
       if (claim.kind == Claim::Kind::kNothing) claim = FindEvictable(SegmentState::kSealed, &held);
       if (claim.kind == Claim::Kind::kNothing) claim = FindEvictable(SegmentState::kOpen, &held);
-      if (claim.kind == Claim::Kind::kNothing && free_count_ > 0) return PopFree();
+      if (claim.kind == Claim::Kind::kNothing && enough(/*all=*/true)) return true;
     }
     switch (claim.kind) {
       case Claim::Kind::kSeal:
@@ -319,7 +375,7 @@ uint32_t SegmentHeap::TakeSegment(int64_t now_ms) {
         ++sweeps;
         break;
       case Claim::Kind::kNothing:
-        if (!held.briefly && !(held.by_reader && ++pinned_tries < kPinnedTries)) return kNoSegment;
+        if (!held.briefly && !(held.by_reader && ++pinned_tries < kPinnedTries)) return false;
         std::this_thread::yield();
         break;
     }
@@ -327,8 +383,13 @@ uint32_t SegmentHeap::TakeSegment(int64_t now_ms) {
 }
 
 uint32_t SegmentHeap::TakeReserved() {
-  core::MutexLock lock(mu_);
-  return free_count_ > 0 ? PopFree() : kNoSegment;
+  uint32_t taken = kNoSegment;
+  {
+    core::MutexLock lock(mu_);
+    if (FreeSegments() == 0) return kNoSegment;
+    taken = PopFree();
+  }
+  return PayForTaken(taken) ? taken : kNoSegment;
 }
 
 void SegmentHeap::GiveBack(uint32_t id) {
@@ -362,21 +423,24 @@ SegmentHeap::Claim SegmentHeap::FindDead(int64_t now_ms, Held* held) {
 
 SegmentHeap::Claim SegmentHeap::FindSparse(uint32_t swept, Held* held) {
   uint32_t best = kNoSegment;
-  auto least = static_cast<uint32_t>(kSparse * static_cast<double>(segment_bytes_));
+  double least = kSparse;  // Of what the segment takes, the part that lives.
   const auto look = [&](uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const Segment& s = segments_[id];
     if (!s.Is(SegmentState::kSealed) || s.span != 1) return;
-    // What was moved together once and is whole still will not lie closer another time.
-    if (s.gathered && s.live_bytes() == s.used_bytes.load(std::memory_order_relaxed)) return;
     const uint32_t live = s.live_bytes();
-    if (live >= least || !MayGo(s, held)) return;
+    if (live == s.used_bytes.load(std::memory_order_relaxed)) {
+      // What was moved together once and is whole still will not lie closer another time, and of two
+      // that are half full with the rest given back one cannot be made.
+      if (s.gathered || (surplus_ != 0 && live >= segment_bytes_ / 2)) return;
+    }
+    if (live >= least * s.charged || !MayGo(s, held)) return;
     best = id;
-    least = live;
+    least = static_cast<double>(live) / s.charged;
   };
   if (swept != kNoSegment) look(swept);
-  const uint32_t looks = best != kNoSegment ? 0 : std::min(kSparseLooks, segment_count_);
+  const uint32_t looks = best != kNoSegment ? 0 : std::min(kSparseLooks, woken_);
   for (uint32_t i = 0; i < looks; ++i) {
-    sparse_hand_ = sparse_hand_ + 1 == segment_count_ ? 0 : sparse_hand_ + 1;
+    sparse_hand_ = sparse_hand_ + 1 >= woken_ ? 0 : sparse_hand_ + 1;
     look(sparse_hand_);
   }
   if (best == kNoSegment) return {};
@@ -389,8 +453,8 @@ SegmentHeap::Claim SegmentHeap::FindSparse(uint32_t swept, Held* held) {
 SegmentHeap::Claim SegmentHeap::FindStale(int64_t now_ms, Held* held) {
   uint32_t stalest = kNoSegment;
   int64_t earliest = now_ms + 1;
-  for (uint32_t i = 0; i < std::min(kStaleLooks, segment_count_); ++i) {
-    stale_hand_ = stale_hand_ + 1 == segment_count_ ? 0 : stale_hand_ + 1;
+  for (uint32_t i = 0; i < std::min(kStaleLooks, woken_); ++i) {
+    stale_hand_ = stale_hand_ + 1 >= woken_ ? 0 : stale_hand_ + 1;
     const int64_t stale = stale_ms_[stale_hand_].load(std::memory_order_relaxed);
     if (stale >= earliest) continue;
     const Segment& s = segments_[stale_hand_];
@@ -491,147 +555,16 @@ void SegmentHeap::Flush() {
   floor_.store(++next_sequence_, std::memory_order_seq_cst);
 }
 
-// --- Adjacent segments for one large item ---
-
-bool SegmentHeap::BeginLargeWrite(uint32_t span, const Place& place, size_t bytes, Location* at) {
-  ReclaimDead(place.now_ms);
-  for (int pinned_tries = 0;;) {
-    uint32_t first = kNoSegment;
-    std::vector<uint32_t> claimed;
-    Held held;
-    {
-      core::MutexLock lock(mu_);
-      Reap();
-      held.briefly = in_transit_ > 0;
-      first = FindWindow(span, &held);
-      if (first != kNoSegment) TakeWindow(first, span, &claimed);
-    }
-    if (first == kNoSegment) {
-      if (!held.briefly && !held.by_reader && !SealAllTails()) return false;
-      if (held.by_reader && ++pinned_tries >= kPinnedTries) return false;
-      std::this_thread::yield();
-      continue;
-    }
-    for (const uint32_t id : claimed) Drain(id, place.now_ms, Mercy::kUsed);
-    if (JoinWindow(first, span)) {
-      Open(first, span, place, 0);
-      Segment& s = segments_[first];
-      s.writers.fetch_add(1, std::memory_order_relaxed);
-      s.used_bytes.store(s.begin() + static_cast<uint32_t>(bytes), std::memory_order_relaxed);
-      s.used_items.store(1, std::memory_order_relaxed);
-      core::MutexLock lock(mu_);
-      s.Move(SegmentState::kSealed);
-      *at = {first, s.begin()};
-      return true;
-    }
-  }
-}
-
-uint32_t SegmentHeap::FindWindow(uint32_t span, Held* held) {
-  const uint32_t last = in_service_ - span;
-  const uint32_t step = std::max(span / 2, 1u);
-  const uint32_t places = last / step + 2;  // Multiples of step, and the last.
-  uint32_t best = kNoSegment;
-  int64_t least = 0;
-  for (uint32_t i = 0; i < std::min(places, kWindows); ++i) {
-    window_hand_ = (window_hand_ + 1) % places;
-    const uint32_t first = std::min(window_hand_ * step, last);
-    const int64_t cost = WindowCost(first, span, held);
-    if (cost < 0 || (best != kNoSegment && cost >= least)) continue;
-    best = first;
-    least = cost;
-    if (cost == 0) break;
-  }
-  return best;
-}
-
-int64_t SegmentHeap::WindowCost(uint32_t first, uint32_t span, Held* held) const {
-  int64_t cost = 0;
-  for (uint32_t id = first; id < first + span;) {
-    const bool part = segments_[id].Is(SegmentState::kPart);
-    const uint32_t owner = part ? segments_[id].first : id;
-    const Segment& s = segments_[owner];
-    if (s.Is(SegmentState::kFree)) {
-      if (!s.listed) {  // On its way to somebody.
-        held->briefly = true;
-        return -1;
-      }
-      ++id;
-      continue;
-    }
-    if (!evicts_ || !s.Is(SegmentState::kSealed) || !MayGo(s, held)) return -1;
-    // Even an empty one costs the work.
-    cost += 1 + s.live_bytes();
-    id = owner + s.span;
-  }
-  return cost;
-}
-
-void SegmentHeap::TakeWindow(uint32_t first, uint32_t span, std::vector<uint32_t>* claimed) {
-  for (uint32_t id = first; id < first + span;) {
-    Segment& s = segments_[id];
-    if (s.Is(SegmentState::kFree)) {
-      UnlistFree(id);
-      s.wanted = true;
-      ++id;
-      continue;
-    }
-    const uint32_t owner = s.Is(SegmentState::kPart) ? s.first : id;
-    const uint32_t end = owner + segments_[owner].span;
-    for (uint32_t i = std::max(first, owner); i < std::min(end, first + span); ++i) {
-      segments_[i].wanted = true;
-    }
-    CHECK(ClaimFor(owner).kind == Claim::Kind::kDrain);  // WindowCost() saw that it may go.
-    claimed->push_back(owner);
-    id = end;
-  }
-}
-
-bool SegmentHeap::JoinWindow(uint32_t first, uint32_t span) {
-  core::MutexLock lock(mu_);
-  bool whole = true;
-  for (uint32_t id = first; id < first + span; ++id) {
-    whole = whole && segments_[id].Is(SegmentState::kFree);
-  }
-  for (uint32_t id = first; id < first + span; ++id) {
-    Segment& s = segments_[id];
-    s.wanted = false;
-    if (whole && id != first) {
-      s.Move(SegmentState::kPart);
-      s.first = first;
-    } else if (!whole && s.Is(SegmentState::kFree)) {
-      PushFree(id);
-      --in_transit_;
-    }
-  }
-  return whole;
-}
-
-bool SegmentHeap::SealAllTails() {
-  std::vector<uint32_t> sealed;
-  for (int i = 0; i < shard_count_; ++i) {
-    core::MutexLock lock(shards_[i].mu);
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      for (int bucket = 0; bucket < kTtlBuckets; ++bucket) {
-        const uint32_t id = SealTail(shards_[i], lane, bucket);
-        if (id != kNoSegment) sealed.push_back(id);
-      }
-    }
-  }
-  for (const uint32_t id : sealed) ReclaimIfEmpty(id);
-  return !sealed.empty();
-}
-
 // --- Numbers and lists ---
 
 SegmentHeap::Usage SegmentHeap::usage() {
   Usage usage;
   core::MutexLock lock(mu_);
   Reap();
-  usage.segments = in_service_;
-  usage.segments_free = free_count_;
+  usage.segments = paid_;
+  usage.segments_free = FreeSegments();
   const uint64_t flushed_below = floor();
-  for (uint32_t id = 0; id < in_service_; ++id) {
+  for (uint32_t id = 0; id < std::min(woken_, in_service_); ++id) {
     const Segment& s = segments_[id];
     if (s.Is(SegmentState::kFree) || s.Is(SegmentState::kPart)) continue;
     if (s.sequence.load(std::memory_order_relaxed) < flushed_below) continue;
@@ -648,28 +581,38 @@ uint64_t SegmentHeap::overhead_bytes() const {
          static_cast<uint64_t>(shard_count_) * sizeof(Shard) + gone_.bytes() + ghosts_.bytes();
 }
 
-// In front: the one that was used last is still in the processor's cache.
 void SegmentHeap::PushFree(uint32_t id) {
+  Charge(id, 0);
+  free_backed_bytes_ += segments_[id].backed;
+  ListFree(id);
+}
+
+uint32_t SegmentHeap::PopFree() {
+  const uint32_t id = free_.head != kNoSegment ? free_.head : bare_.head;
+  TakeFree(id, static_cast<uint32_t>(segment_bytes_));
+  return id;
+}
+
+void SegmentHeap::TakeFree(uint32_t id, uint32_t charge) {
+  UnlistFree(id);
+  free_backed_bytes_ -= segments_[id].backed;
+  Charge(id, charge);
+  woken_ = std::max(woken_, id + 1);
+  ++in_transit_;
+}
+
+// In front: the one that was used last is still in the processor's cache.
+void SegmentHeap::ListFree(uint32_t id) {
   Segment& s = segments_[id];
-  s.before = kNoSegment;
-  s.after = free_.head;
-  (free_.head == kNoSegment ? free_.tail : segments_[free_.head].before) = id;
-  free_.head = id;
+  InsertAfter(FreeQueueOf(id), kNoSegment, id);
   s.listed = true;
   ++free_count_;
 }
 
-uint32_t SegmentHeap::PopFree() {
-  const uint32_t id = free_.head;
-  UnlistFree(id);
-  return id;
-}
-
 void SegmentHeap::UnlistFree(uint32_t id) {
-  Remove(free_, id);
+  Remove(FreeQueueOf(id), id);
   segments_[id].listed = false;
   --free_count_;
-  ++in_transit_;
 }
 
 void SegmentHeap::Enqueue(uint32_t id) {

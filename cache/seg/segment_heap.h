@@ -23,6 +23,10 @@
 //
 // An item larger than a segment gets several adjacent ones, if large items are allowed.
 //
+// What a sealed segment leaves empty at its end is given back to the kernel, in whole pages, and pays
+// for further segments: there are more of them than memory (segment_pages.cc). So "no segment is free"
+// may also mean that no memory is.
+//
 // Where the index and the items share their memory, the index is given the last segment in service
 // whenever it needs more overflow buckets (segment_retire.cc). It never gives one back.
 //
@@ -59,13 +63,18 @@ namespace seg {
 // How a heap is laid out.
 struct HeapPlan {
   size_t segment_bytes = 0;
-  uint32_t segments = 0;
+  uint32_t segments = 0;  // As many as there is memory for.
+  uint32_t surplus = 0;   // Further ones; 0: of a sealed segment nothing is given back.
   uint32_t span_max = 1;  // Adjacent segments that one item may take.
   uint64_t ghosts = 0;    // Items remembered after they were evicted.
   bool shares = false;    // Segments may be given to the index.
-  // Where the segments and the ghosts lie; outlives the heap. Null: in memory of its own.
+  bool stocked = false;   // The memory of `segments` is there already, at the first of them.
+  // Where all segments and the ghosts lie; outlives the heap. Null: in memory of its own.
   char* memory = nullptr;
   char* ghost_memory = nullptr;
+  Pages* pages = nullptr;  // Of `memory`, with `surplus`; outlive the heap, too.
+
+  uint32_t segment_count() const { return segments + surplus; }
 };
 
 // What a heap knows of a segment besides its bytes, as it is kept in a file.
@@ -79,11 +88,13 @@ struct SegmentRecord {
   uint32_t span = 1;
   uint32_t first = 0;
   uint32_t order = 0;  // Of the eviction policy.
+  uint32_t backed = 0;
+  uint32_t nothing = 0;  // So that all of it is said and summed up.
   uint16_t ttl_bucket = 0;
   uint8_t rank = 0;
   uint8_t state = static_cast<uint8_t>(SegmentState::kFree);
 };
-static_assert(sizeof(SegmentRecord) == 56);
+static_assert(sizeof(SegmentRecord) == 64);
 
 class SegmentHeap {
  public:
@@ -246,7 +257,7 @@ class SegmentHeap {
   struct Usage {
     uint64_t items = 0;
     uint64_t item_bytes = 0;
-    uint64_t segments = 0;  // Those given to the index not included.
+    uint64_t segments = 0;  // As memory goes; what was given to the index not included.
     uint64_t segments_free = 0;
     // Since when the oldest segment with live items has been filled; kDeadlineNever if there is none.
     int64_t oldest_ms = kDeadlineNever;
@@ -286,6 +297,11 @@ class SegmentHeap {
     int bucket = 0;
     uint32_t beside = kNoSegment;  // Of a sparse one: see EvictionPolicy::OpenedBefore().
   };
+  // A segment that is sealed now. With `gives_back` it is held, as a writer does, until its tail is.
+  struct Sealed {
+    uint32_t segment = kNoSegment;
+    bool gives_back = false;
+  };
   // Why a search came back with nothing, as far as waiting helps.
   struct Held {
     bool briefly = false;    // By a thread that is at work on a segment and needs none itself.
@@ -312,13 +328,16 @@ class SegmentHeap {
 
   bool Append(Shard& shard, uint32_t tail, size_t bytes, int64_t deadline_ms, Location* at)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
-  // Appends to the tail of another bucket, if too many are open. Sets *sealed to what it sealed.
-  bool Borrow(Shard& shard, const Place& place, size_t bytes, Location* at, uint32_t* sealed)
+  // Appends to the tail of another bucket, if too many are open. Sets *sealed to what it sealed, for
+  // AfterSeal().
+  bool Borrow(Shard& shard, const Place& place, size_t bytes, Location* at, Sealed* sealed)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
   // Makes the free segment `id` the tail. Returns what was the tail and is sealed now.
-  uint32_t ReplaceTail(Shard& shard, const Place& place, uint32_t id)
+  Sealed ReplaceTail(Shard& shard, const Place& place, uint32_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
-  uint32_t SealTail(Shard& shard, size_t lane, int bucket) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  Sealed SealTail(Shard& shard, size_t lane, int bucket) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  // To be called with what was sealed, or nothing, and no lock held.
+  void AfterSeal(const Sealed& sealed);
   void SealIfTail(const Claim& claim);
   // Returns whether there was one.
   bool SealAllTails();
@@ -333,6 +352,9 @@ class SegmentHeap {
   uint32_t TakeSegment(int64_t now_ms);
   uint32_t TakeReserved();
   void GiveBack(uint32_t id);
+  // Reclaims until `enough`, which is asked with mu_ held, says that it may stop; at last, when
+  // nothing more can be reclaimed, with `all` = true: it may use up the reserve. Returns what it said.
+  bool MakeRoom(int64_t now_ms, absl::FunctionRef<bool(bool all)> enough);
   Claim FindDead(int64_t now_ms, Held* held) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Claim FindEvictable(SegmentState state, Held* held) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The segment `swept`, if it is empty enough to be worth the moving, or else the emptiest of the
@@ -348,14 +370,60 @@ class SegmentHeap {
   // What it costs to empty segments first .. first + span - 1; less than 0: impossible.
   int64_t WindowCost(uint32_t first, uint32_t span, Held* held) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Takes the free ones out of the free, and claims the others into *claimed.
-  void TakeWindow(uint32_t first, uint32_t span, std::vector<uint32_t>* claimed)
+  // Takes the free ones out of the free, and claims the others into *claimed. They are charged with
+  // what an item that fills `last_bytes` of the last takes.
+  void TakeWindow(uint32_t first, uint32_t span, uint32_t last_bytes,
+                  std::vector<uint32_t>* claimed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether all of them are free now. If not, gives back those that are.
+  bool HasWindow(uint32_t first, uint32_t span);
+  void JoinWindow(uint32_t first, uint32_t span, uint32_t last_bytes);
+  // What the window's segments are charged with, and how much more that is than now.
+  uint32_t WindowCharge(uint32_t id, bool is_last, uint32_t last_bytes) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool JoinWindow(uint32_t first, uint32_t span);
+  int64_t WindowPrice(uint32_t first, uint32_t span, uint32_t last_bytes) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // --- Memory (segment_pages.cc) ---
+  // What is not in use, and what of it is behind no segment.
+  int64_t FreeBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return static_cast<int64_t>(paid_) * static_cast<int64_t>(segment_bytes_) - charged_bytes_ -
+           withheld_bytes_;
+  }
+  int64_t UnbackedBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return FreeBytes() - free_backed_bytes_;
+  }
+  // How many segments may be opened.
+  uint64_t FreeSegments() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return std::min<uint64_t>(free_count_, static_cast<uint64_t>(FreeBytes()) / segment_bytes_);
+  }
+  void Charge(uint32_t id, uint32_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whole pages for `used_bytes` of a segment.
+  uint32_t PagesFor(uint32_t used_bytes) const;
+  // `used_bytes` of the segment is all that will ever be written in this life. Charges it with what it
+  // has; returns whether some of that is worth giving back.
+  bool Settle(uint32_t id, uint32_t used_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Gives back what lies behind `used_bytes`. REQUIRES: Settle() said so; it stays what it is meanwhile.
+  void ReleaseTail(uint32_t id, uint32_t used_bytes);
+  // To be called when free segments were taken, before they are written to: sees to it that they have
+  // the memory that they are charged with, if need be by taking it from other free ones. Returns false,
+  // and gives them back, if it cannot be had. It may be had when more has been reclaimed.
+  bool PayForTaken(uint32_t first, uint32_t span = 1);
+  // What is free and behind no segment cannot be had, for a while.
+  void Withhold();
+  void LookWhatIsWithheld(int64_t now_ms) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool ProvidePages(uint32_t id);
+  // Gives back what is behind the segment that was free for longest. False if there is none.
+  bool ReleaseFree();
 
   // Gives the last segment in service to the index. Returns false if it cannot be had now.
   bool RetireLast(int64_t now_ms);
-  Claim ClaimLast(bool* retired, Mercy* mercy, Held* held) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Retires the last segment, which was taken. Returns false without memory for it.
+  bool Retire(uint32_t last);
+  // Takes it if it is free, else claims it, or what must go to have memory for it.
+  Claim ClaimLast(int64_t now_ms, bool* taken, Mercy* mercy, Held* held)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes what is dead, or else the eviction policy's choice.
+  Claim FindVictim(int64_t now_ms, Held* held) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Empties a claimed segment and frees it, at once or when its readers have left.
   // `beside`: as a Claim of a sparse one has it.
@@ -389,15 +457,29 @@ class SegmentHeap {
   // for long. REQUIRES: it is held.
   uint32_t WrittenBytes(uint32_t id);
 
+  // Out of use, into the list.
   void PushFree(uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Both for the caller to open, or to give back.
-  void UnlistFree(uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Both for the caller to open, after PayForTaken(), or to give back.
+  void TakeFree(uint32_t id, uint32_t charge) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   uint32_t PopFree() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The list alone.
+  void ListFree(uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void UnlistFree(uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Queue& FreeQueueOf(uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return segments_[id].backed != 0 ? free_ : bare_;
+  }
   // Into the queue of its TTL bucket, which is in the order of opening.
   void Enqueue(uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Dequeue(uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void InsertAfter(Queue& queue, uint32_t before, uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Remove(Queue& queue, uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // How often a write looks again when only readers stand in its way. A value is normally read for a
+  // few microseconds; a yield is about one. Past this they are long readers and the write fails.
+  static constexpr int kPinnedTries = 200;
+  // How often a write reclaims again because somebody else has the memory that it gave back before.
+  static constexpr int kPayTries = 8;
+  static constexpr int64_t kNotYet = -1;
 
   // Scores of items: what was never used does not stay.
   static constexpr double kAllStays = -1;
@@ -406,8 +488,11 @@ class SegmentHeap {
 
   Mapping own_memory_;
   char* const memory_;
+  std::unique_ptr<Pages> own_pages_;
+  Pages* const pages_;
   const size_t segment_bytes_;
   const uint32_t segment_count_;
+  const uint32_t surplus_;
   const uint32_t span_max_;
   const int shard_count_;
   const uint32_t open_tails_max_;  // Of a shard.
@@ -434,8 +519,16 @@ class SegmentHeap {
   core::Mutex retire_mu_;   // Held while a segment is given to the index: they go in order.
   mutable core::Mutex mu_;  // Guards everything below, and the states of segments.
   uint32_t in_service_ ABSL_GUARDED_BY(mu_);  // Segments from here on are the index's.
-  Queue free_ ABSL_GUARDED_BY(mu_);
-  uint32_t free_count_ ABSL_GUARDED_BY(mu_) = 0;
+  uint32_t woken_ ABSL_GUARDED_BY(mu_) = 0;   // Segments from here on were never in use.
+  Queue free_ ABSL_GUARDED_BY(mu_);           // With some memory behind them.
+  Queue bare_ ABSL_GUARDED_BY(mu_);           // Free, and without.
+  uint32_t free_count_ ABSL_GUARDED_BY(mu_) = 0;  // Of both.
+  // Memory, in segments, and how it is spent: charged to segments in use, or behind free ones.
+  uint32_t paid_ ABSL_GUARDED_BY(mu_);
+  int64_t charged_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t free_backed_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t withheld_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // Or not to be had: see Withhold().
+  int64_t withheld_until_ms_ ABSL_GUARDED_BY(mu_) = kNotYet;
   std::vector<uint32_t> limbo_ ABSL_GUARDED_BY(mu_);  // Emptied, but still read.
   std::array<Queue, kTtlBuckets> queues_ ABSL_GUARDED_BY(mu_);
   // A bit a bucket whose queue is not empty.

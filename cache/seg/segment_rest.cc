@@ -18,6 +18,7 @@ SegmentHeap::State SegmentHeap::Rest(SegmentRecord* records) {
   for (uint32_t id = 0; id < segment_count_; ++id) {
     const Segment& s = segments_[id];
     SegmentRecord& r = records[id];
+    r.backed = s.backed;
     if (s.Is(SegmentState::kRetired)) r.state = static_cast<uint8_t>(SegmentState::kRetired);
     // What waits in limbo is empty, and its readers do not live on.
     if (!s.Is(SegmentState::kSealed) || s.live_items() == 0) continue;
@@ -48,6 +49,7 @@ namespace {
 bool IsSane(const SegmentRecord& r, uint32_t id, const SegmentHeap::State& state,
             size_t segment_bytes, uint32_t span_max) {
   const bool in_service = id < state.in_service;
+  if (r.backed > segment_bytes) return false;
   switch (static_cast<SegmentState>(r.state)) {
     case SegmentState::kFree:
       return in_service;
@@ -64,6 +66,23 @@ bool IsSane(const SegmentRecord& r, uint32_t id, const SegmentHeap::State& state
   }
 }
 
+// Whether the memory that segments have, in use or not, is what there is, and enough for what they hold.
+// REQUIRES: the records are sane.
+bool IsBacked(const SegmentRecord* records, uint32_t in_service, size_t segment_bytes,
+              uint64_t bytes_max) {
+  uint64_t backed = 0;
+  for (uint32_t id = 0; id < in_service; ++id) {
+    backed += records[id].backed;
+    uint64_t left = records[id].used_bytes;  // 0 unless it is sealed.
+    for (uint32_t part = id; left != 0; ++part) {
+      const uint64_t here = std::min<uint64_t>(left, segment_bytes);
+      if (records[part].backed < here) return false;
+      left -= here;
+    }
+  }
+  return backed <= bytes_max;
+}
+
 }  // namespace
 
 absl::Status SegmentHeap::Resume(const State& state, const SegmentRecord* records) {
@@ -77,11 +96,17 @@ absl::Status SegmentHeap::Resume(const State& state, const SegmentRecord* record
   for (uint32_t id = 0; id < segment_count_; ++id) {
     if (!IsSane(records[id], id, state, segment_bytes_, span_max_)) return wrong("segment", id);
   }
-  for (uint32_t id = 0; id < segment_count_; ++id) UnlistFree(id);
-  in_transit_ = 0;
+  const uint32_t paid = paid_ - (segment_count_ - state.in_service);
+  if (!IsBacked(records, state.in_service, segment_bytes_, uint64_t{paid} * segment_bytes_)) {
+    return wrong("memory of segments", paid);
+  }
+  free_ = bare_ = Queue();
+  free_count_ = 0;
+  free_backed_bytes_ = 0;
   floor_.store(state.floor, std::memory_order_seq_cst);
   next_sequence_ = state.next_sequence;
   in_service_ = state.in_service;
+  paid_ = paid;
   has_evicted_.store(state.has_evicted, std::memory_order_relaxed);
 
   std::vector<uint32_t> in_use;
@@ -91,7 +116,13 @@ absl::Status SegmentHeap::Resume(const State& state, const SegmentRecord* record
     s.span = r.span;
     s.first = r.first;
     s.state.store(static_cast<SegmentState>(r.state), std::memory_order_seq_cst);
+    s.listed = false;
+    s.backed = r.backed;
     if (s.Is(SegmentState::kFree)) PushFree(id);
+    if (s.Is(SegmentState::kPart) || s.Is(SegmentState::kSealed)) {
+      Charge(id, s.backed);
+      woken_ = std::max(woken_, id + 1);
+    }
     if (!s.Is(SegmentState::kSealed)) continue;
     s.sequence.store(r.sequence, std::memory_order_relaxed);
     s.death_ms.store(r.death_ms, std::memory_order_relaxed);

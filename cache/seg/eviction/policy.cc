@@ -10,7 +10,8 @@
 namespace seg {
 
 std::unique_ptr<EvictionPolicy> EvictionPolicy::Create(config::Seg::Eviction choice,
-                                                       const Segment* segments, uint32_t count) {
+                                                       const Segment* segments, uint32_t count,
+                                                       uint32_t full) {
   switch (choice) {
     case config::Seg::Eviction::kNone:
       break;
@@ -25,7 +26,7 @@ std::unique_ptr<EvictionPolicy> EvictionPolicy::Create(config::Seg::Eviction cho
     case config::Seg::Eviction::kMerge:
       return std::make_unique<MergeEviction>(count);
     case config::Seg::Eviction::kS3Fifo:
-      return std::make_unique<S3FifoEviction>(segments, count);
+      return std::make_unique<S3FifoEviction>(segments, count, full);
   }
   return std::make_unique<NoEviction>();
 }

@@ -20,9 +20,11 @@ namespace seg {
 
 class EvictionPolicy {
  public:
-  // The policy that `choice` names, for segments[0 .. count - 1], which outlive it.
+  // The policy that `choice` names, for segments[0 .. count - 1], which outlive it. `full` of them
+  // are as much as there is memory for.
   static std::unique_ptr<EvictionPolicy> Create(config::Seg::Eviction choice,
-                                                const Segment* segments, uint32_t count);
+                                                const Segment* segments, uint32_t count,
+                                                uint32_t full);
   virtual ~EvictionPolicy() = default;
 
   // `segment` has been opened: it will hold items.

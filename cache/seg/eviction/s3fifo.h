@@ -19,9 +19,9 @@ namespace seg {
 
 class S3FifoEviction final : public EvictionPolicy {
  public:
-  S3FifoEviction(const Segment* segments, uint32_t count)
+  S3FifoEviction(const Segment* segments, uint32_t count, uint32_t full)
       : segments_(segments),
-        new_max_(std::max(count / 4, 1u)),
+        full_(full),
         fresh_(count),
         proven_(count) {}
 
@@ -51,12 +51,16 @@ class S3FifoEviction final : public EvictionPolicy {
   SegmentList& Of(uint32_t segment) {
     return segments_[segment].rank == Rank::kNew ? fresh_ : proven_;
   }
+  uint32_t& CountOf(uint32_t segment) {
+    return segments_[segment].rank == Rank::kNew ? fresh_segments_ : proven_segments_;
+  }
 
   const Segment* const segments_;
-  const uint32_t new_max_;
+  const uint32_t full_;
   SegmentList fresh_;
   SegmentList proven_;
   uint32_t fresh_segments_ = 0;
+  uint32_t proven_segments_ = 0;
 };
 
 }  // namespace seg

@@ -182,5 +182,31 @@ TEST(PlanTest, SizesSegmentsFromTheHeap) {
   }
 }
 
+// As many as can be half full, where there are whole pages to be given back.
+TEST(PlanTest, HasMoreSegmentsThanMemoryForThem) {
+  config::Seg options;
+  options.heap_size = 64 << 20;
+  const auto surplus = [&] {
+    const auto plan = PlanFor(options, {});
+    EXPECT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->heap_span_bytes() - plan->heap_bytes(),
+              uint64_t{plan->heap.surplus} * plan->heap.segment_bytes);
+    return plan->heap.surplus;
+  };
+  EXPECT_EQ(surplus(), 256u);
+  options.huge_pages = true;
+  EXPECT_EQ(surplus(), 0u);
+  options.huge_pages = false;
+  options.segment_size = 16 << 10;
+  EXPECT_EQ(surplus(), 4096u);
+  options.segment_size = (16 << 10) + 8;
+  EXPECT_EQ(surplus(), 0u);
+  options.segment_size = 12 << 10;
+  EXPECT_EQ(surplus(), 0u);
+  options.segment_size = 16 << 10;
+  options.heap_size = (uint64_t{kSegmentsMax} - 10) * options.segment_size;
+  EXPECT_EQ(surplus(), 10u);
+}
+
 }  // namespace
 }  // namespace seg

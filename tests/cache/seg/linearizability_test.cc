@@ -69,6 +69,10 @@ const Shape kShapes[] = {
     {"evicted_fifo", 16 * 4096, 4096, 4, kFifo, 300, 700, false},
     {"evicted_merge", 16 * 4096, 4096, 0, kMerge, 300, 700, false},
     {"evicted_s3fifo", 16 * 4096, 4096, 0, kS3Fifo, 300, 700, true},
+    // Segments with tails that are given back and come again.
+    {"beside_tails", 16 * 32'768, 32'768, 0, kS3Fifo, 100, 32'000, true},
+    {"beside_tails_that_stay", 64 * 32'768, 32'768, 4, kNone, 60, 32'000, false},
+    {"beside_large_items", 2 << 20, 0, 0, kFifo, 200, 50'000, true},
     {"tracked", 32 * 4096, 4096, 0, kNone, 100, 700, false, true},
     {"tracked_evicted_merge", 16 * 4096, 4096, 4, kMerge, 300, 700, false, true},
 };

@@ -1,5 +1,6 @@
 // A cache whose memory is limited as a whole: index and items share it.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -108,6 +109,101 @@ TEST_F(MemoryTest, TheIndexGrowsAtTheCostOfTheItems) {
   }
 }
 
+uint64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t total = 0;
+  uint64_t resident = 0;
+  statm >> total >> resident;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+// There are more segments than memory, large items lie in all of them, and the index wants the last.
+TEST_F(MemoryTest, TheIndexGrowsAlsoWhereSegmentsOutnumberTheMemory) {
+  constexpr uint64_t kMemory = 8 << 20;  // Segments of 32 KB.
+  using enum config::Seg::Eviction;
+#ifdef __SANITIZE_THREAD__
+  const std::vector<config::Seg::Eviction> evictions = {kS3Fifo};  // Slow, and a thread alone.
+#else
+  const std::vector<config::Seg::Eviction> evictions = {kS3Fifo, kFifo, kMerge, kRandom};
+#endif
+  for (const auto eviction : evictions) {  // Not util: it gives up what is small.
+    SCOPED_TRACE(config::Seg::kEvictions[static_cast<size_t>(eviction)]);
+    options_.eviction = eviction;
+    cache_ = nullptr;
+    [[maybe_unused]] const uint64_t resident_before = ResidentBytes();
+    Open(kMemory);
+    const Cache::Stats before = cache_->GetStats();
+    const auto store_large = [&] {
+      for (int i = 0; i < 700; ++i) {
+        const std::string value(i % 3 == 0 ? 34'000 : 18'000, static_cast<char>('a' + i % 26));
+        ASSERT_EQ(cache_->Set(absl::StrCat("large", i), value, 0, kNever), StoreResult::kStored);
+        ASSERT_EQ(cache_->Peek(absl::StrCat("large", i)).value(), value);
+      }
+    };
+    store_large();
+    EXPECT_GT(cache_->GetStats().item_bytes * 100, before.heap_bytes * 85);
+    for (int round = 0; round < 2; ++round) {
+      for (int i = 0; i < 120'000; ++i) {
+        ASSERT_EQ(cache_->Set(absl::StrCat(i), "v", 0, kNever), StoreResult::kStored) << i;
+      }
+      const Cache::Stats after = cache_->GetStats();
+      EXPECT_LT(after.heap_bytes, before.heap_bytes * 95 / 100);
+      EXPECT_EQ(after.heap_bytes + after.index_bytes, before.heap_bytes + before.index_bytes);
+      EXPECT_GT(after.items, 60'000u);
+      store_large();
+      EXPECT_GT(cache_->GetStats().item_bytes * 100, after.heap_bytes * 80);
+    }
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)  // They keep books of their own.
+    // Values of this test, and what malloc keeps of them.
+    EXPECT_LE(ResidentBytes() - resident_before, kMemory + (512 << 10));
+#endif
+    cache_->Flush();
+    cache_->Tick();
+    EXPECT_EQ(cache_->GetStats().segments_free, cache_->GetStats().segments);
+  }
+}
+
+// What part of a heap values of 0.6 segments fill, of which there are enough to do so.
+class TailsTest : public MemoryTest {
+ protected:
+  double FilledPart() {
+    options_.heap_size = 16 << 20;
+    options_.segment_size = 128 << 10;
+    EXPECT_TRUE(TryOpen(0).ok());
+    for (int i = 0; i < 600; ++i) {
+      EXPECT_EQ(cache_->Set(absl::StrCat(i), std::string(80'000, 'v'), 0, kNever),
+                StoreResult::kStored);
+    }
+    const Cache::Stats stats = cache_->GetStats();
+    return static_cast<double>(stats.item_bytes) / static_cast<double>(stats.heap_bytes);
+  }
+};
+
+TEST_F(TailsTest, HugePagesAreNotTakenApart) {
+  EXPECT_GT(FilledPart(), 0.9);
+  options_.huge_pages = true;
+  EXPECT_LT(FilledPart(), 0.62);
+}
+
+// A process may be limited to as many addresses as its memory needs.
+TEST_F(TailsTest, AHeapDoesWithoutAddressesThatItCannotHave) {
+  EXPECT_GT(FilledPart(), 0.9);
+  cache_ = nullptr;
+  std::ifstream statm("/proc/self/statm");
+  uint64_t pages = 0;
+  statm >> pages;
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  rlimit limit = before;
+  // Room for the heap and its index, not for two heaps.
+  limit.rlim_cur = pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) + (28 << 20);
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+  const double part = FilledPart();
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
+  EXPECT_GT(part, 0.5);
+  EXPECT_LT(part, 0.62);
+}
+
 TEST_F(MemoryTest, WithoutEvictionTheIndexTakesNothingThatLives) {
   options_.eviction = config::Seg::Eviction::kNone;
   Open(2 << 20);
@@ -164,14 +260,6 @@ TEST_F(MemoryTest, ManyThreadsShareIt) {
   EXPECT_EQ(cache_->GetStats().segments_free, cache_->GetStats().segments);
 }
 
-uint64_t ResidentBytes() {
-  std::ifstream statm("/proc/self/statm");
-  uint64_t total = 0;
-  uint64_t resident = 0;
-  statm >> total >> resident;
-  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
 TEST_F(MemoryTest, ComesAtTheStartIfPrefaulted) {
   options_.heap_size = 64 << 20;
   const uint64_t before = ResidentBytes();
@@ -180,6 +268,7 @@ TEST_F(MemoryTest, ComesAtTheStartIfPrefaulted) {
   options_.prefault = true;
   ASSERT_TRUE(TryOpen(0).ok());
   EXPECT_GT(ResidentBytes() - before, uint64_t{60} << 20);
+  EXPECT_LT(ResidentBytes() - before, uint64_t{76} << 20);  // The heap and its index, once.
 }
 
 }  // namespace

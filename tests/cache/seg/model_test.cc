@@ -55,6 +55,9 @@ std::vector<Shape> Shapes() {
       // Segments of 8 KB, so that most items take several.
       {"large_items", 2 << 20, 0, 0, 100, 60'000, false},
       {"small_and_large_items", 1 << 20, 0, 5, 300, 20'000, false},
+      // Up to two items a segment, of 32 KB; and such as need a segment and a little more.
+      {"tails", 1 << 20, 32 << 10, 0, 100, 32'000, false},
+      {"tails_and_large_items", 4 << 20, 0, 0, 200, 70'000, false},
       {"roomy", 64 << 20, 16 << 10, 0, 500, 400, true},
       {"roomy_one_bucket", 64 << 20, 16 << 10, 3, 200, 100, true},
       {"large_items_in_a_roomy_heap", 64 << 20, 0, 0, 60, 300'000, true},

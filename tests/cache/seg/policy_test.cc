@@ -19,7 +19,7 @@ class PolicyOrderTest : public ::testing::TestWithParam<config::Seg::Eviction> {
 
   PolicyOrderTest() : segments_(new Segment[kSegments]) { Use(GetParam()); }
   void Use(config::Seg::Eviction eviction) {
-    policy_ = EvictionPolicy::Create(eviction, segments_.get(), kSegments);
+    policy_ = EvictionPolicy::Create(eviction, segments_.get(), kSegments, kSegments);
   }
   void Open(uint32_t id, Rank rank = Rank::kNew, int64_t death_ms = 1000, uint32_t bytes = 100) {
     segments_[id].rank = rank;

@@ -57,7 +57,66 @@ class StressTest : public EngineTest {
 };
 
 class StressPolicyTest : public StressTest,
-                         public ::testing::WithParamInterface<config::Seg::Eviction> {};
+                         public ::testing::WithParamInterface<config::Seg::Eviction> {
+ protected:
+  // All operations at once, on more than fits.
+  void DoEverything(unsigned keys, size_t value_bytes_max, int rounds) {
+    std::atomic<uint64_t> hits{0};
+    std::atomic<uint64_t> refused{0};
+    Run([&](int thread, std::mt19937& rng) {
+      std::deque<std::pair<std::string, ItemRef>> held;  // Pins that outlive their items.
+      for (int i = 0; i < rounds; ++i) {
+        const std::string key = absl::StrCat("key", rng() % keys);
+        switch (rng() % 8) {
+          case 0:
+          case 1:
+          case 2: {
+            const int64_t ttl_ms = rng() % 2 == 0 ? kNever : 1 + static_cast<int64_t>(rng() % 100'000);
+            const StoreResult result = cache_->Set(key, Checked(key, rng, value_bytes_max), 0, ttl_ms);
+            if (result != StoreResult::kStored) refused.fetch_add(1);
+            break;
+          }
+          case 3:
+            cache_->Delete(key);
+            break;
+          case 4: {
+            Update update;
+            cache_->Apply(
+                key,
+                [&](const ItemRef& found, Update* u) {
+                  if (!found.found()) return;
+                  EXPECT_TRUE(IsChecked(key, found.value()));
+                  u->action = Update::Action::kTouch;
+                  u->ttl_ms = 1 + static_cast<int64_t>(rng() % 1'000'000);
+                },
+                &update);
+            break;
+          }
+          default: {
+            ItemRef found = cache_->Get(key);
+            if (!found.found()) break;
+            hits.fetch_add(1, std::memory_order_relaxed);
+            EXPECT_TRUE(IsChecked(key, found.value()));
+            held.emplace_back(key, std::move(found));
+            if (held.size() <= 3) break;
+            EXPECT_TRUE(IsChecked(held.front().first, held.front().second.value()));
+            held.pop_front();
+          }
+        }
+        if (thread == 0 && i % 64 == 0) {
+          clock_.AdvanceMs(500);
+          cache_->Tick();
+        }
+        if (thread == 1 && i % 4096 == 0) cache_->Flush();
+      }
+    });
+    EXPECT_GT(hits.load(), 0u);
+    EXPECT_GT(cache_->GetStats().evicted_items, 0u);
+    // At most 12 items are held by readers for long, in 64 segments or more.
+    EXPECT_EQ(refused.load(), 0u);
+    ExpectEmptyAfterFlush();
+  }
+};
 INSTANTIATE_TEST_SUITE_P(Policies, StressPolicyTest, EveryEvictionThatEvicts(), NameOf);
 
 TEST_F(StressTest, AppliedIncrementsSumExactly) {
@@ -95,61 +154,17 @@ TEST_F(StressTest, AppliedIncrementsSumExactly) {
 
 TEST_P(StressPolicyTest, ReadsAreWholeWhileEverythingIsEvicted) {
   Open(64 * 4096, 4096, GetParam());
-  constexpr int kKeys = 3'000;  // Four times of what fits, so that room is not made by tidying alone.
-  std::atomic<uint64_t> hits{0};
-  std::atomic<uint64_t> refused{0};
-  Run([&](int thread, std::mt19937& rng) {
-    std::deque<std::pair<std::string, ItemRef>> held;  // Pins that outlive their items.
-    for (int i = 0; i < 20'000; ++i) {
-      const std::string key = absl::StrCat("key", rng() % kKeys);
-      switch (rng() % 8) {
-        case 0:
-        case 1:
-        case 2: {
-          const int64_t ttl_ms = rng() % 2 == 0 ? kNever : 1 + static_cast<int64_t>(rng() % 100'000);
-          const StoreResult result = cache_->Set(key, Checked(key, rng, 700), 0, ttl_ms);
-          if (result != StoreResult::kStored) refused.fetch_add(1);
-          break;
-        }
-        case 3:
-          cache_->Delete(key);
-          break;
-        case 4: {
-          Update update;
-          cache_->Apply(
-              key,
-              [&](const ItemRef& found, Update* u) {
-                if (!found.found()) return;
-                EXPECT_TRUE(IsChecked(key, found.value()));
-                u->action = Update::Action::kTouch;
-                u->ttl_ms = 1 + static_cast<int64_t>(rng() % 1'000'000);
-              },
-              &update);
-          break;
-        }
-        default: {
-          ItemRef found = cache_->Get(key);
-          if (!found.found()) break;
-          hits.fetch_add(1, std::memory_order_relaxed);
-          EXPECT_TRUE(IsChecked(key, found.value()));
-          held.emplace_back(key, std::move(found));
-          if (held.size() <= 3) break;
-          EXPECT_TRUE(IsChecked(held.front().first, held.front().second.value()));
-          held.pop_front();
-        }
-      }
-      if (thread == 0 && i % 64 == 0) {
-        clock_.AdvanceMs(500);
-        cache_->Tick();
-      }
-      if (thread == 1 && i % 4096 == 0) cache_->Flush();
-    }
-  });
-  EXPECT_GT(hits.load(), 0u);
-  EXPECT_GT(cache_->GetStats().evicted_items, 0u);
-  // At most 12 segments are held by readers for long, of 64.
-  EXPECT_EQ(refused.load(), 0u);
-  ExpectEmptyAfterFlush();
+  // Four times of what fits, so that room is not made by tidying alone.
+  DoEverything(3'000, 700, 20'000);
+}
+
+// Items of half a segment and of several: what is empty of a segment goes, and comes again.
+TEST_P(StressPolicyTest, ReadsAreWholeWhilePagesComeAndGo) {
+  config::Seg options;
+  options.heap_size = 4 << 20;  // Segments of 32 KB.
+  options.eviction = GetParam();
+  Open(options);
+  DoEverything(500, 70'000, 2'000);
 }
 
 TEST_F(StressTest, WritersOfManyTtlsShareATinyHeap) {

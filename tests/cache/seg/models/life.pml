@@ -4,7 +4,7 @@
      writer   SegmentHeap::Append (under the shard's lock), Item::Write, CacheImpl::Link (CountOut of
               the item that was replaced, under the chain's lock), ReclaimIfEmpty and EndWrite
      deleter  CacheImpl::Remove and ReclaimIfEmpty
-     sealer   SegmentHeap::SealTail and ReclaimIfEmpty
+     sealer   SegmentHeap::SealTail and AfterSeal: gives back a tail, or has none to give back
      evictor  SegmentHeap::ClaimFor, as called by FindEvictable under mu_, and Drain
    One segment, which two writers write the same key to. Once free it may be used again, at once and
    whole, for somebody who came late: it holds one item then. The words of Segment (writers, used_items, state) and the cells of its GoneCounts, of which
@@ -12,8 +12,9 @@
    Segment::Move, ReclaimEmpty and EndWrite.
 
    Shown: only a sealed segment is claimed, and once; who drains it finds every item in it written; it
-   is free only when nothing in it is live; and if everything in it is gone, somebody frees it.
-   mutants: END_FORGETS NO_WRITERS_CHECK NO_STATE_CHECK SEALER_FORGETS NO_LIVE_CHECK */
+   is free only when nothing in it is live; it stays sealed while its tail is given back; and if
+   everything in it is gone, somebody frees it.
+   mutants: SEALER_IS_NO_WRITER END_FORGETS NO_WRITERS_CHECK NO_STATE_CHECK SEALER_FORGETS NO_LIVE_CHECK */
 
 #define ROOM 2
 
@@ -155,13 +156,33 @@ proctype Deleter() {
 proctype Sealer() {
   byte at, left;
   bool may = false;
+  bool gives_back = false;
 
   LOCK(shard_mu);
   is_tail = false;
   LOCK(mu);
+  if
+  :: gives_back = true
+  :: true
+  fi;
+#ifndef SEALER_IS_NO_WRITER
+  if
+  :: gives_back -> writers++
+  :: else
+  fi;
+#endif
   d_step { assert(state == Open); state = Sealed }
   UNLOCK(mu);
   UNLOCK(shard_mu);
+  if
+  :: gives_back ->
+    assert(state == Sealed); /* The system call begins, */
+    assert(state == Sealed); /* and ends. */
+#ifndef SEALER_IS_NO_WRITER
+    writers--
+#endif
+  :: else
+  fi;
 #ifndef SEALER_FORGETS
   ReclaimIfEmpty();
 #endif
