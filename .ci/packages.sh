@@ -7,7 +7,7 @@ build=(
   ca-certificates cmake g++ ninja-build pkg-config
   libabsl-dev libcli11-dev libcpp-httplib-dev libgmock-dev libgrpc++-dev
   libgtest-dev libnghttp2-dev libprotobuf-dev libspdlog-dev libssl-dev libtoml11-dev
-  libxxhash-dev libzstd-dev nlohmann-json3-dev prometheus-cpp-dev
+  liburing-dev libxxhash-dev libzstd-dev nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc python3
 )
 test=(

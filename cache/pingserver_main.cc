@@ -23,6 +23,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Pingserver>& start,
   const core::RealClock clock;
   core::ConnectionLimit connections(c.server.connections_max);
   core::WorkerPool pool(static_cast<int>(c.server.workers), &clock, process.metrics());
+  RETURN_IF_ERROR(pool.ChooseIo(c.server.io, process.log()));
   ASSIGN_OR_RETURN(const std::unique_ptr<PingServer> server,
                    PingServer::Create(c.server, c.listen, "ping", &pool, process.metrics(),
                                       &connections, proto::ping::Codec(), [](core::Worker&) {
@@ -50,6 +51,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Pingserver>& start,
 
 void Metrics(core::Registry* registry) {
   const core::NetMetrics net(registry, {{"server", "ping"}});
+  const core::RingMetrics ring(registry);
 }
 
 }  // namespace

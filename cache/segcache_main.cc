@@ -107,6 +107,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
   cache::WarmRestart warm(c.seg, engine.get(), &process);
   core::ConnectionLimit connections(c.server.connections_max);
   core::WorkerPool pool(workers, &clock, process.metrics());
+  RETURN_IF_ERROR(pool.ChooseIo(c.server.io, process.log()));
   MemcacheServer* serving = nullptr;
   std::atomic<bool> kicks_idle{c.server.idle_timeout > absl::ZeroDuration()};
   cache::MemcacheShared shared(
@@ -180,6 +181,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::Segcache>& start,
 
 void Metrics(core::Registry* registry) {
   const core::NetMetrics net(registry, {{"server", "memcache"}});
+  const core::RingMetrics ring(registry);
   const cache::MemcacheMetrics memcache(registry);
   const seg::Metrics engine(registry, "main");
   const core::KlogMetrics klog(registry, nullptr);

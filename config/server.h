@@ -1,6 +1,7 @@
 // [server]: the runtime that every product shares: threads, connections and their limits.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,7 +12,11 @@
 namespace config {
 
 struct Server {
+  enum class Io : uint8_t { kAuto, kEpoll, kIoUring };
+  static constexpr std::array<absl::string_view, 3> kIos = {"auto", "epoll", "io_uring"};
+
   uint32_t workers = 0;               // 0: one per CPU the process may use.
+  Io io = Io::kAuto;                  // core/net/README.md, "Two ways to wait", has figures.
   uint32_t connections_max = 10'000;  // Over all listeners; past it an error line and a close.
   uint32_t backlog = 1024;            // memcached's -b default.
   absl::Duration idle_timeout = absl::ZeroDuration();  // Zero: never, memcached's default.
@@ -29,6 +34,9 @@ struct Server {
   template <class V>
   void Visit(V& v) {
     v.Int("workers", &workers, 0, 128, "event-loop threads; 0 means one per CPU");
+    v.Choice("io", &io, kIos,
+             "how connections are served: by the kernel's io_uring where there is one, by epoll, or by "
+             "io_uring or not at all");
     v.Int("connections_max", &connections_max, 1, 1u << 20,
           Live("client connections over all listeners; one more gets an error line and is closed"));
     v.Int("backlog", &backlog, 1, 65535, "connections the kernel may queue before accept");

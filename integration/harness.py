@@ -26,7 +26,7 @@ START_SECONDS = 30
 class Product:
     """A running daemon; its log is in `log_path` while it runs."""
 
-    def __init__(self, name, *flags, env=None, limits=None):
+    def __init__(self, name, *flags, env=None, limits=None, preexec=None):
         self.name = name
         self.log_file = tempfile.NamedTemporaryFile(prefix=f"{name}.", suffix=".log")
         self.log_path = self.log_file.name
@@ -36,10 +36,10 @@ class Product:
         for key in ("admin.port", "admin.http_port"):
             if key not in joined:
                 argv += ["--set", f"{key}=0"]
+        if limits:
+            preexec = lambda: [resource.setrlimit(*one) for one in limits.items()]  # noqa: E731
         self.process = subprocess.Popen(argv, stdout=self.log_file, stderr=subprocess.STDOUT,
-                                        env={**os.environ, **(env or {})},
-                                        preexec_fn=(lambda: [resource.setrlimit(*one) for one in
-                                                             limits.items()]) if limits else None)
+                                        env={**os.environ, **(env or {})}, preexec_fn=preexec)
 
     def log(self):
         with open(self.log_path) as f:

@@ -38,10 +38,10 @@ def sets(settings):
     return [word for setting in settings for word in ("--set", setting)]
 
 
-def started(name, *settings, flags=(), env=None):
+def started(name, *settings, flags=(), env=None, preexec=None):
     """A product with knobs set, on a port that the kernel picks; the proxy with --local."""
     first = ["--local"] if name == "momento_proxy" else []
-    return product(name, *first, *flags, "-p", "0", *sets(settings), env=env)
+    return product(name, *first, *flags, "-p", "0", *sets(settings), env=env, preexec=preexec)
 
 
 def proxy_to(port, *settings, flags=(), env=None):
@@ -118,11 +118,11 @@ def config_file(text):
         yield file.name
 
 
-def run(name, *flags, env=None, timeout=20):
+def run(name, *flags, env=None, timeout=20, preexec=None):
     """A product that is to end by itself; (exit code, stdout, stderr)."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("MOMENTO_")}
     done = subprocess.run([os.path.join(BIN, name), *flags], capture_output=True, text=True,
-                          env={**clean, **(env or {})}, timeout=timeout)
+                          env={**clean, **(env or {})}, timeout=timeout, preexec_fn=preexec)
     return done.returncode, done.stdout, done.stderr
 
 

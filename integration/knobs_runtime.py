@@ -1,18 +1,20 @@
 """server.*, listen.*, admin.* and log.*: what every product has, shown on each that has it."""
 import contextlib
+import ctypes
 import fcntl
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
 import time
 
 from harness import BIN, Client, eventually, free_port, product, wait_port
-from knobs import (ALL, FRONTS, MEMCACHES, client_of, metrics, page, pause, port_of, ready, sets, shows,
-                   started, total, wait_workers)
+from knobs import (ALL, FRONTS, MEMCACHES, client_of, complaint, metrics, page, pause, port_of, ready, run,
+                   sets, shows, started, total, wait_workers)
 
 LISTEN = {"momento_proxy": "cache[0]", "segcache": "listen", "pingserver": "listen",
           "momento_local": "local"}
@@ -30,6 +32,53 @@ def test_workers_are_threads():
             with started(name, f"server.workers={count}") as running:
                 ready(running)
                 wait_workers(running, count)
+
+
+def forbid_io_uring():
+    """Between fork and exec: io_uring_setup fails with EPERM, as in a container."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    setup = 425  # On every architecture.
+    # Load the call's number; return EPERM if it is that one, else allow.
+    program = b"".join(struct.pack("HBBI", *one) for one in (
+        (0x20, 0, 0, 0), (0x15, 0, 1, setup), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)))
+    code = ctypes.create_string_buffer(program, len(program))
+    filter_ = struct.pack("HxxxxxxQ", 4, ctypes.addressof(code))
+    assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+    assert libc.prctl(22, 2, filter_, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+
+
+def rings_of(running):
+    folder = f"/proc/{running.process.pid}/fd"
+    return sum(os.readlink(f"{folder}/{fd}") == "anon_inode:[io_uring]" for fd in os.listdir(folder))
+
+
+@shows(FRONTS, "server.io")
+def test_io_is_what_connections_are_served_by():
+    for name in FRONTS:
+        answers = {}
+        for io, preexec in (("epoll", None), ("auto", forbid_io_uring), ("auto", None),
+                            ("io_uring", None)):
+            with started(name, f"server.io={io}", "server.workers=2", preexec=preexec) as running:
+                said = running.wait_log(r"connections are served by (\w+)(.*)")
+                client = client_of(running)
+                client.say(ASK[name] * 1000)
+                heard = [client.hear_line() for _ in range(1000)]
+                answers[io, preexec] = set(heard)
+                ring = said.group(1) == "io_uring"
+                assert rings_of(running) == (2 if ring else 0), (name, io)
+                assert total(running, "core_net_io_uring_workers") == (2 if ring else 0)
+                assert ring == (io != "epoll" and preexec is None), (name, io, said.group(0))
+                if preexec is not None:
+                    assert said.group(2) == (", no io_uring: forbidden, by a seccomp filter as "
+                                             "containers have it"), said.group(0)
+        assert all(len(heard) == 1 for heard in answers.values()), answers
+        assert len(set(map(frozenset, answers.values()))) == 1, answers
+        first = ["--local"] if name == "momento_proxy" else []
+        code, _, err = run(name, *first, "-p", "0", "--set", "server.io=io_uring",
+                           preexec=forbid_io_uring)
+        assert code == 69, (name, code, err)
+        assert any("server.io: no io_uring: forbidden, by a seccomp filter" in line
+                   for line in complaint(err)), err
 
 
 @shows(FRONTS, "server.connections_max")

@@ -90,6 +90,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
   const std::vector<proxy::Allowed> allowed = proxy::AllowedOf(c, checked, process.log());
   core::ConnectionLimit connections(c.server.connections_max);
   core::WorkerPool pool(static_cast<int>(c.server.workers), &clock, process.metrics());
+  RETURN_IF_ERROR(pool.ChooseIo(c.server.io, process.log()));
   const proxy::FrontShared shared{c,           clock,    clock.MonotonicNs(), process, pool,
                                   connections, *backend, klog.get()};
   proxy::Fronts fronts;
@@ -124,6 +125,7 @@ absl::StatusOr<int> Serve(const core::Invocation<config::MomentoProxy>& start,
 
 void Metrics(core::Registry* registry) {
   proxy::CacheFront::RegisterMetrics(registry);
+  const core::RingMetrics ring(registry);
   const proxy::momento::Metrics momento(registry);
   const proxy::momento::KeyMetrics key(registry, "momento", [] { return 0; });
   const core::KlogMetrics klog(registry, nullptr);

@@ -2,14 +2,15 @@
 """What segcache costs beside stock memcached, in one run.
 
     tools/bench_segcache.py [--bin build/release/bin] [--rounds 5] [--seconds 1] [--workers 1]
-                            [--parts cpu,tail,memory,dialects] [--segcache-flags "--set k=v ..."]
+                            [--parts cpu,tail,memory,dialects,io] [--segcache-flags "--set k=v ..."]
                             [--realtime]
 
 segcache, memcached as it comes, memcached -R 320 (which does not yield every 20 requests),
 pingserver (our runtime without a cache) and floor_server (only polls, receives and sends) run with
 one worker on the first CPU; load_gen runs on the second. Rounds are interleaved; every figure is a
 median over rounds, with the least and the most of them, and every ratio is the median of the
-ratios within a round. CPU is the server process's own, so other work on the machine disturbs it
+ratios within a round. The part "io" runs segcache twice, over epoll and over io_uring, beside
+memcached alone. CPU is the server process's own, so other work on the machine disturbs it
 less than it does rates and latencies.
 
 With --workers N above 1 servers and load share all CPUs. --realtime (as root) gives them their CPUs
@@ -48,6 +49,14 @@ TAILS = [
 LOAD_SHARE = 0.7
 # Other ways to say the same, over the same connections.
 DIALECTS = ("text", "meta", "binary")
+# Where the two ways to wait differ most: what arrives in each turn, and how much of it.
+IO_WORKLOADS = [
+    *WORKLOADS,
+    ("get, 8 x 1", ["-c", "8", "-d", "1", "--mix", "get"], "request"),
+    ("get, 500 x 1", ["-c", "500", "-d", "1", "--mix", "get"], "request"),
+    ("set of 100 KB, 4 x 1", ["-c", "4", "-d", "1", "--mix", "set", "--keys", "1000",
+                              "--value-bytes", "100000"], "request"),
+]
 DIALECT_WORKLOADS = [row for row in WORKLOADS if "90/10" not in row[0]]
 
 
@@ -113,12 +122,12 @@ class Bench:
         self.place_load = placed(load_cpus, args.realtime)
         self.servers = {}
 
-    def segcache(self, megabytes):
+    def segcache(self, megabytes, name="segcache", more=()):
         a = self.args
-        return Server("segcache", self.place,
+        return Server(name, self.place,
                       [f"{a.bin}/segcache", "-p", "PORT", "-t", str(a.workers), "-m",
                        str(megabytes), "--set", "admin.enabled=false", "--set",
-                       "admin.http_enabled=false", *a.segcache_flags.split()])
+                       "admin.http_enabled=false", *a.segcache_flags.split(), *more])
 
     def memcached(self, megabytes, *more):
         user = ["-u", "root"] if getpass.getuser() == "root" else []
@@ -213,6 +222,34 @@ def dialects_part(bench, args):
             print(f"| {work} | {dialect} | " + " | ".join(cells) + " |")
 
 
+def io_part(bench, args):
+    """CPU per request over epoll and over io_uring, beside memcached's."""
+    servers = [bench.segcache(256, io, ("--set", f"server.io={io}")) for io in ("epoll", "io_uring")]
+    servers.append(bench.memcached(256))
+    for server in servers:
+        bench.load(server, ["-c", "8", "-n", "1", "--preload"])
+    us = {}
+    for _ in range(args.rounds):
+        for work, flags, per in IO_WORKLOADS:
+            for server in servers:
+                out = bench.load(server, flags, args.seconds)
+                us.setdefault((work, server.name), []).append(
+                    out["server_cpu_us_per_key" if per == "key" else "server_cpu_us"])
+    print(f"\nServer CPU, us per request (of the 32-key gets: per key), {args.workers} worker(s), "
+          f"medians of {args.rounds} rounds (least-most), load average {os.getloadavg()[0]:.1f}\n")
+    print("| workload | epoll | io_uring | memcached | io_uring / epoll | epoll / memcached | "
+          "io_uring / memcached |")
+    print("|---" * 7 + "|")
+    for work, _, _ in IO_WORKLOADS:
+        cells = [spread(us[work, server.name]) for server in servers]
+        for a, b in (("io_uring", "epoll"), ("epoll", "memcached"), ("io_uring", "memcached")):
+            both = zip(us[work, a], us[work, b])
+            cells.append(f"{statistics.median(x / y for x, y in both):.2f}")
+        print(f"| {work} | " + " | ".join(cells) + " |")
+    for server in servers:
+        server.stop()
+
+
 def ratio(us, work, peer):
     return statistics.median(a / b for a, b in zip(us[work, "segcache"], us[work, peer]))
 
@@ -289,6 +326,8 @@ def main():
         medians = cpu_part(bench, args)
         if "tail" in parts:
             tail_part(bench, args, medians)
+    if "io" in parts:
+        io_part(bench, args)
     if "memory" in parts:
         memory_part(bench)
 

@@ -90,6 +90,7 @@ void EventLoop::Wake() {
 
 void EventLoop::Run() {
   while (!stop_.load(std::memory_order_acquire)) RunOnce(-1);
+  if (ring_ != nullptr && ring_->enabled()) ring_->Leave();
 }
 
 void EventLoop::Stop() {
@@ -112,12 +113,37 @@ void EventLoop::RunOnce(int64_t timeout_ms) {
   const int64_t timer_ms = timers_->UntilNextMs(now_ms());
   if (timer_ms >= 0 && (timeout_ms < 0 || timer_ms < timeout_ms)) timeout_ms = timer_ms;
   if (std::exchange(awake_, false)) timeout_ms = 0;
+  Poll(timeout_ms);
+  TurnClock::Expire();
+  timers_->Advance(now_ms());
+  RunPosted();
+  awake_ = false;  // The hooks see whatever has been left for them so far.
+  for (auto& phase : hooks_) {
+    for (size_t i = 0; i < phase.size(); ++i) phase[i]->OnTurnEnd();
+  }
+  TurnClock::EndTurn();
+}
 
-  struct epoll_event events[kEventsPerPollMax];
-  const int n = ::epoll_wait(epoll_.get(), events, kEventsPerPollMax, static_cast<int>(timeout_ms));
-  CHECK(n >= 0 || errno == EINTR);
+void EventLoop::BeginTurn() {
   now_ns_ = clock_->MonotonicNs();
   TurnClock::BeginTurn();
+}
+
+// Waits, then tells whom it concerns.
+void EventLoop::Poll(int64_t timeout_ms) {
+  if (ring_ == nullptr) return Dispatch(static_cast<int>(timeout_ms));
+  if (!ring_->enabled()) [[unlikely]] ring_->Enable(epoll_.get());
+  ring_->Wait(timeout_ms);
+  BeginTurn();
+  ring_->Dispatch([this] { Dispatch(0); });
+}
+
+// The same for what epoll watches.
+void EventLoop::Dispatch(int timeout_ms) {
+  struct epoll_event events[kEventsPerPollMax];
+  const int n = ::epoll_wait(epoll_.get(), events, kEventsPerPollMax, timeout_ms);
+  CHECK(n >= 0 || errno == EINTR);
+  if (ring_ == nullptr) BeginTurn();
   for (int i = 0; i < n; ++i) {
     const int fd = static_cast<int>(events[i].data.u64 & 0xffffffff);
     if (fd == wake_.get()) {
@@ -131,14 +157,6 @@ void EventLoop::RunOnce(int64_t timeout_ms) {
     if (watch.handler == nullptr || watch.generation != events[i].data.u64 >> 32) continue;
     watch.handler->OnEvents(events[i].events);
   }
-  TurnClock::Expire();
-  timers_->Advance(now_ms());
-  RunPosted();
-  awake_ = false;  // The hooks see whatever has been left for them so far.
-  for (auto& phase : hooks_) {
-    for (size_t i = 0; i < phase.size(); ++i) phase[i]->OnTurnEnd();
-  }
-  TurnClock::EndTurn();
 }
 
 }  // namespace core

@@ -2,17 +2,22 @@
 //
 // A turn polls, dispatches ready descriptors, fires timers, runs posted work, then runs the TurnEnd
 // hooks phase by phase. Nothing here blocks but the poll itself. All methods belong to the loop's thread except Post() and Stop().
+//
+// Descriptors are watched by epoll. A loop that was given a Ring waits there instead, for epoll's own
+// descriptor too, so that sockets may have their bytes received and sent by io_uring.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "core/base/clock.h"
 #include "core/base/fd.h"
 #include "core/base/mutex.h"
+#include "core/net/ring.h"
 #include "core/net/timer.h"
 
 namespace core {
@@ -44,6 +49,11 @@ class EventLoop {
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
+
+  // Waits in `ring` from the first turn on. Before that; any thread.
+  void UseRing(std::unique_ptr<Ring> ring) { ring_ = std::move(ring); }
+  // Null: there is none.
+  Ring* ring() { return ring_.get(); }
 
   // Watches `fd` for `events` (EPOLLIN | EPOLLOUT). The handler outlives the registration.
   void Add(int fd, uint32_t events, EventHandler* handler);
@@ -92,6 +102,9 @@ class EventLoop {
     EventHandler* handler = nullptr;
     uint32_t generation = 0;  // Tells an event of a closed descriptor from one of its reuse.
   };
+  void Poll(int64_t timeout_ms);
+  void Dispatch(int timeout_ms);
+  void BeginTurn();
   void RunPosted();
   void Control(int operation, int fd, uint32_t events);
 
@@ -103,6 +116,7 @@ class EventLoop {
   std::atomic<bool> stop_{false};
   std::atomic<bool> woken_{false};  // An eventfd write is under way or unread.
   std::unique_ptr<TimerWheel> timers_;
+  std::unique_ptr<Ring> ring_;
   std::vector<Watch> by_fd_;  // Index = descriptor; null handler = not watched.
   std::vector<TurnEnd*> hooks_[3];
   // Its address tells threads apart more cheaply than a system call.

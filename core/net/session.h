@@ -8,6 +8,11 @@
 // input, after "quit" or a fatal protocol error, and in a drain, what was accepted is answered and
 // flushed before the connection closes. Lives and dies on its worker's thread.
 //
+// Where the worker has a Ring, plaintext is received and sent by that: the kernel has put the bytes
+// into a buffer when OnReceived() is called, and replies stay in the output until OnSent(). A drain, and
+// the rest of a long request, are read the other way, after the ring's receive has ended, so that
+// nothing overtakes what it had taken.
+//
 // A request that is answered in parts (Reply::SendPart) is the last of its session, which from then
 // on reads only to learn that its peer has left, and waits for nobody in a drain.
 #pragma once
@@ -27,6 +32,7 @@
 #include "core/net/input_buffer.h"
 #include "core/net/metrics.h"
 #include "core/net/reply.h"
+#include "core/net/ring.h"
 #include "core/net/service.h"
 #include "core/net/slots.h"
 #include "core/net/tls_stream.h"
@@ -39,7 +45,7 @@ template <class C, class S>
 class Shard;
 
 template <Codec C, class S>
-class Session final : public EventHandler {
+class Session final : public EventHandler, private RingHandler {
  public:
   using Response = typename C::Response;
 
@@ -52,8 +58,14 @@ class Session final : public EventHandler {
         codec_(std::move(codec)),
         connection_(shard->service().Connect()),
         out_(&shard->worker().chunks),
+        ring_(tls_ == nullptr ? loop().ring() : nullptr),
         active_ms_(loop().now_ms()) {
-    loop().Add(fd_.get(), EPOLLIN, this);
+    if (ring_ == nullptr) {
+      Watch();
+    } else {
+      link_ = ring_->Open(fd_.get(), this);
+      UpdateRing();
+    }
     if constexpr (requires { shard->service().Opened(connection_, 0); }) {
       shard->service().Opened(connection_, fd_.get());
     }
@@ -144,6 +156,10 @@ class Session final : public EventHandler {
   // process takes connections over: answers what was read, and hands the connection on.
   void BeginDrain() {
     if (closed()) return;
+    if (receiving_) {  // What comes before the end of that counts as accepted.
+      drain_due_ = true;
+      return StopReceiving();
+    }
     if (!streaming_) {
       moving_ = shard_->gives() && CanMove();
       if (!moving_ && WantsRead()) Fill();  // Requests already in the socket count as accepted.
@@ -156,6 +172,7 @@ class Session final : public EventHandler {
     if (closed()) return;
     TellClosed(reason);
     Unwatch();
+    if (ring_ != nullptr) ring_->Close(link_, std::move(out_));
     if (tls_ != nullptr) tls_->SayGoodbye();
     DiscardInput();
     fd_.Close();
@@ -164,6 +181,8 @@ class Session final : public EventHandler {
 
  private:
   static constexpr int kPiecesMax = 64;
+  static constexpr size_t kBulkBytesMin = 16 * 1024;  // Four of the ring's buffers.
+  static constexpr uint8_t kFillsAfterBulk = 32;
   static constexpr size_t kMovedBytesMax = 64 * 1024;  // A datagram of unix(7) takes it.
   static constexpr bool kForesees = Shard<C, S>::kForesees;
   static constexpr size_t kGroup = Shard<C, S>::kGroup;
@@ -219,6 +238,7 @@ class Session final : public EventHandler {
   void Move() {
     TellClosed(CloseReason::kShutdown);
     Unwatch();
+    if (ring_ != nullptr) ring_->Close(link_, std::move(out_));
     shard_->Give(std::move(fd_), input_.view());
     shard_->Retire(ref_);
   }
@@ -238,13 +258,72 @@ class Session final : public EventHandler {
     if (WantsRead()) return Fill();
     Unwatch();  // Or it would be told every turn until there is room to read, or all is answered.
   }
+  void Watch() {
+    watched_ = true;
+    loop().Add(fd_.get(), interest_ = EPOLLIN, this);
+  }
   void Unwatch() {
     if (std::exchange(watched_, false)) loop().Remove(fd_.get(), this);
+  }
+
+  // --- Of the ring. ---
+  void OnReceived(absl::string_view bytes) override {
+    metrics().read_bytes.Add(bytes.size());
+    if (streaming_ || ended_) [[unlikely]] return;  // Nobody will look at it.
+    active_ms_ = loop().now_ms();
+    if (paused_) [[unlikely]] return input_.Append(bytes);  // Came before the receive was stopped.
+    ParseFresh(bytes);
+  }
+  void OnReceiveEnd(int result) override {
+    receiving_ = stopping_ = false;
+    if (result == 0) {
+      EndInput();
+    } else if (result != -ECANCELED && result != -ENOBUFS && result != -EINTR &&
+               result != -EAGAIN) {
+      return Close(CloseReason::kError);
+    }
+    if (std::exchange(drain_due_, false)) return BeginDrain();
+    UpdateInterest();
+  }
+  void OnSent(int result) override {
+    sending_ = false;
+    if (result < 0) {
+      if (result != -EINTR && result != -EAGAIN) return Close(CloseReason::kError);
+    } else {
+      Took(static_cast<size_t>(result));
+    }
+    // The usual reply left as a whole, and nothing waited for that.
+    if (!out_.empty() || paused_ || ended_ || draining_ || streaming_) return MarkDirty();
+    if (slots_.empty()) slots_.Shrink();
+  }
+  void StopReceiving() {
+    if (!std::exchange(stopping_, true)) ring_->StopReceiving(link_);
+  }
+  // Has the ring receive, or not. False: the input is, or is to be, read by Fill(). A long request had
+  // better be received to where it is kept, in large pieces; who asks so will again, and by the time
+  // it is known the ring has received some of it.
+  bool UpdateRing() {
+    const bool wants = WantsRead();
+    const size_t have = input_.view().size();
+    if (have > kBulkBytesMin || need_ > have + kBulkBytesMin) [[unlikely]] {
+      fills_left_ = kFillsAfterBulk;
+    }
+    const bool fills = draining_ || fills_left_ > 0;
+    if (receiving_) {
+      if (!wants || fills) StopReceiving();
+      return true;
+    }
+    if (!wants || fills) return !fills;
+    Unwatch();
+    receiving_ = true;
+    ring_->Receive(link_);
+    return true;
   }
 
   // One read a turn, so that a busy peer cannot starve the others.
   void Fill() {
     if (!WantsRead()) return;
+    if (fills_left_ > 0) --fills_left_;
     if (streaming_) [[unlikely]] return Discard();
     const bool direct = input_.empty();
     char* into = shard_->worker().scratch.get();
@@ -265,14 +344,19 @@ class Session final : public EventHandler {
     metrics().read_bytes.Add(n);
     active_ms_ = loop().now_ms();
     if (direct) {
-      const absl::string_view fresh(into, n);
-      input_.Append(fresh.substr(Parse(fresh)));
+      ParseFresh(absl::string_view(into, n));
     } else {
       input_.Commit(n);
       input_.Consume(Parse(input_.view()));
     }
     if (tls_ != nullptr && tls_->ended()) EndInput();
     if (ended_ && !paused_) input_.Consume(input_.view().size());
+  }
+  // Takes bytes that lie elsewhere, where they are if nothing waits before them.
+  void ParseFresh(absl::string_view fresh) {
+    if (input_.empty()) return input_.Append(fresh.substr(Parse(fresh)));
+    input_.Append(fresh);
+    input_.Consume(Parse(input_.view()));
   }
   ssize_t Receive(char* into, size_t room) {
     if (tls_ == nullptr) return ::recv(fd_.get(), into, room, 0);
@@ -410,12 +494,23 @@ class Session final : public EventHandler {
 
   // Sends at once, out of the turn's order, what must not stay where it is.
   void SendBrief() {
-    (void)Send();  // A dead connection is found again by the flush, which may close it.
+    // A dead connection is found again by the flush, which may close it. What the ring is sending goes
+    // before.
+    if (!sending_) (void)SendNow();
     out_.KeepBrief();
   }
 
   // False: the connection is dead.
   bool Send() {
+    if (ring_ == nullptr) return SendNow();
+    if (sending_) return true;
+    struct iovec pieces[kPiecesMax];
+    sending_ = true;
+    ring_->Send(link_, pieces, out_.Gather(pieces, kPiecesMax));
+    return true;
+  }
+
+  bool SendNow() {
     if (tls_ != nullptr) return SendOverTls();
     struct iovec pieces[kPiecesMax];
     while (!out_.empty()) {
@@ -424,11 +519,15 @@ class Session final : public EventHandler {
         if (errno == EINTR) continue;
         return errno == EAGAIN;
       }
-      metrics().written_bytes.Add(n);
-      active_ms_ = loop().now_ms();
-      out_.Consume(n);
+      Took(static_cast<size_t>(n));
     }
     return true;
+  }
+  // The kernel has taken `n` bytes of the output.
+  void Took(size_t n) {
+    metrics().written_bytes.Add(n);
+    active_ms_ = loop().now_ms();
+    out_.Consume(n);
   }
 
   bool SendOverTls() {
@@ -442,12 +541,13 @@ class Session final : public EventHandler {
 
   void UpdateInterest() {
     if (closed()) return;
+    if (ring_ != nullptr && UpdateRing()) return;
     if (!watched_) [[unlikely]] {
       if (!WantsRead()) return;
-      watched_ = true;
-      loop().Add(fd_.get(), interest_ = EPOLLIN, this);
+      Watch();
     }
-    const uint32_t wanted = (WantsRead() ? EPOLLIN : 0u) | (unsent() ? EPOLLOUT : 0u);
+    const bool sends = ring_ == nullptr && unsent();
+    const uint32_t wanted = (WantsRead() ? EPOLLIN : 0u) | (sends ? EPOLLOUT : 0u);
     // While a flush is due this turn its outcome is not known: EPOLLOUT is asked for after it.
     const uint32_t now = dirty_ ? wanted & ~EPOLLOUT : wanted;
     if (now == interest_) return;
@@ -476,8 +576,15 @@ class Session final : public EventHandler {
   OutBuffer out_;
   size_t unanswered_bytes_ = 0;  // Of the requests in slots_ whose answer is still to come.
   size_t stored_bytes_ = 0;  // Composed replies waiting in slots.
+  Ring* const ring_;  // Null: the worker has none, or TLS is spoken.
+  Ring::Link link_ = 0;
   uint32_t interest_ = EPOLLIN;
-  bool watched_ = true;    // Events of fd_ are asked for.
+  bool watched_ = false;   // Events of fd_ are asked for.
+  bool receiving_ = false;  // The ring receives, or has still to say that it ended.
+  bool stopping_ = false;   // The latter.
+  bool sending_ = false;    // The ring sends the first pieces of out_.
+  uint8_t fills_left_ = 0;  // Reads to come by Fill(), before the ring receives again.
+  bool drain_due_ = false;  // BeginDrain() waits for the end of the receive.
   bool dirty_ = false;     // In the shard's list of sessions to flush this turn.
   bool paused_ = false;    // Complete requests may wait in input_ for room.
   bool ended_ = false;     // Nothing more will be read: end of input, quit, or a fatal error.

@@ -38,6 +38,29 @@ WorkerPool::WorkerPool(int count, const Clock* clock, Registry* registry, absl::
   for (int i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(i, clock));
 }
 
+absl::Status WorkerPool::ChooseIo(config::Server::Io io, Log* log, const Ring::Options& options) {
+  using Io = config::Server::Io;
+  ring_metrics_ = std::make_unique<RingMetrics>(registry_);
+  std::vector<std::unique_ptr<Ring>> rings;
+  absl::Status status;
+  for (size_t i = 0; i < workers_.size() && io != Io::kEpoll && status.ok(); ++i) {
+    absl::StatusOr<std::unique_ptr<Ring>> ring = Ring::Create(options, ring_metrics_.get());
+    status = ring.status();
+    if (ring.ok()) rings.push_back(*std::move(ring));
+  }
+  if (io == Io::kIoUring && !status.ok()) {
+    return absl::Status(status.code(), absl::StrCat("server.io: ", status.message()));
+  }
+  if (log != nullptr) {
+    log->Info("connections are served by %s%s",
+              rings.size() == workers_.size() ? "io_uring" : "epoll",
+              status.ok() ? "" : absl::StrCat(", ", status.message()));
+  }
+  if (!status.ok()) return absl::OkStatus();  // All or none.
+  for (size_t i = 0; i < rings.size(); ++i) workers_[i]->loop.UseRing(std::move(rings[i]));
+  return absl::OkStatus();
+}
+
 void WorkerPool::Start() {
   for (auto& worker : workers_) {
     threads_.emplace_back([this, w = worker.get()] {

@@ -7,11 +7,15 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "config/server.h"
 #include "core/base/clock.h"
+#include "core/log/log.h"
 #include "core/metrics/metrics.h"
 #include "core/net/event_loop.h"
 #include "core/net/out_buffer.h"
+#include "core/net/ring.h"
 
 namespace core {
 
@@ -24,8 +28,8 @@ struct Worker {
       : index(worker_index), loop(clock), scratch(new char[kScratchBytes]) {}
 
   const int index;
+  ChunkPool chunks;  // Before the loop, whose ring may hold some to its end.
   EventLoop loop;
-  ChunkPool chunks;
   std::unique_ptr<char[]> scratch;  // Input passes through here; only what is left over is kept.
   std::unique_ptr<char[]> tls_scratch;  // The same where it is encrypted; made when it is needed.
 };
@@ -43,6 +47,11 @@ class WorkerPool {
              absl::string_view name = "worker_");
   ~WorkerPool() { Stop(); }
 
+  // Lets every worker receive and send through io_uring, if `io` says so and the kernel lets it: one
+  // line of `log`, if given, tells which it is. An error where `io` demands what there is not. Without
+  // it, it is epoll. Once, before Start().
+  absl::Status ChooseIo(config::Server::Io io, Log* log, const Ring::Options& options = {});
+
   void Start();
   // Returns when every worker has ended its turn and its thread. Idempotent.
   void Stop();
@@ -53,6 +62,7 @@ class WorkerPool {
  private:
   Registry* registry_;
   const std::string name_;
+  std::unique_ptr<RingMetrics> ring_metrics_;  // Null until ChooseIo(); outlives the workers' rings.
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
 };

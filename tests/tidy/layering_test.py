@@ -2,7 +2,7 @@
 """Holds the arrows between rooms: an include goes left, never right.
 
 Reads every #include "room/..." of the shipped sources and compares it with the table below; also
-keeps heavy headers (gRPC, protobuf, nghttp2, toml11, httplib) in the few files that may see them.
+keeps heavy headers (gRPC, protobuf, nghttp2, liburing, toml11, httplib) in the few files that may see them.
 """
 import pathlib
 import re
@@ -33,6 +33,7 @@ ONLY_IN = {
     r"(grpcpp|grpc)/.*|.*\.grpc\.pb\.h": r"cache/local/.*\.cc|tools/.*\.cc",
     r"google/protobuf/.*|.*\.pb\.h": r"(cache/local|tools)/.*\.cc",
     r"nghttp2/.*": r"proxy/momento/.*\.cc",
+    r"liburing\.h": r"core/net/ring\.cc",
     r"toml\.hpp": r"config/loader\.cc",
     r"httplib\.h": r"core/admin/.*\.cc",
     r"CLI/.*": r"(core/process|tools)/.*\.cc",

@@ -1,5 +1,5 @@
 // The runtime with a protocol of its own: lines "echo X", "later X" (answered from another thread,
-// out of order), "hold" until "release", "hush" that is told nothing at "unhush", "big N", "drop" (a service bug), "bad", "die", "quit"; "open" is
+// out of order), "hold" until "release", "hush" that is told nothing at "unhush", "big N", "take N" with as many bytes behind it, "drop" (a service bug), "bad", "die", "quit"; "open" is
 // answered in parts, what others say in "part X" and "last X".
 #include "core/net/server.h"
 
@@ -44,11 +44,19 @@ struct LineCodec {
     const size_t end = in.find('\n');
     if (end == absl::string_view::npos) return {};
     req->line = std::string(in.substr(0, end));
+    size_t n = 0;
+    if (absl::StartsWith(req->line, "take ") && absl::SimpleAtoi(req->line.substr(5), &n)) {
+      if (in.size() < end + 1 + n) return {ParseStatus::kNeedMore, 0, end + 1 + n};
+      req->line += absl::StrCat(" ", std::hash<std::string>()(std::string(in.substr(end + 1, n))));
+      return {ParseStatus::kComplete, end + 1 + n};
+    }
     if (req->line == "quit") return {ParseStatus::kQuit, end + 1};
     if (req->line == "bad") return {ParseStatus::kInvalid, end + 1};
     if (req->line == "die") return {ParseStatus::kInvalid, end + 1, 0, true};
     return {ParseStatus::kComplete, end + 1};
   }
+  bool CanMove() const { return true; }
+  bool AtRest() const { return true; }  // What is left over always begins a request.
   static ReplyContext ContextOf(const Request&) { return {}; }
   static Response Rejection(const Request& req) { return {"no " + req.line}; }
   static void Compose(const ReplyContext&, Response&& rsp, OutBuffer* out) {
@@ -63,9 +71,13 @@ struct LineCodec {
 class Elsewhere {
  public:
   Elsewhere() : thread_([this] { Run(); }) {}
-  ~Elsewhere() {
-    stop_.store(true);
+  ~Elsewhere() { Stop(); }
+  // Answers no more. Whom it might be waking must still be there.
+  void Stop() {
+    if (stop_.exchange(true)) return;
     thread_.join();
+    MutexLock lock(mu_);
+    waiting_.clear();
   }
   void Add(std::string text, Reply<LineCodec::Response> reply) {
     MutexLock lock(mu_);
@@ -151,8 +163,16 @@ struct LineService {
   static inline std::atomic<int> pins{0}, pins_after_answer{-1};
 };
 
-class ServerTest : public testing::Test {
+// Over epoll and over io_uring.
+class ServerTest : public testing::TestWithParam<config::Server::Io> {
  protected:
+  void SetUp() override {
+    if (GetParam() == config::Server::Io::kEpoll) return;
+    Registry registry;
+    RingMetrics metrics(&registry);
+    const auto ring = Ring::Create({}, &metrics);
+    if (!ring.ok()) GTEST_SKIP() << ring.status();
+  }
   void Start(config::Server limits = {}, int workers = 2) {
     LineService::opened.store(0);
     LineService::executed.store(0);
@@ -160,6 +180,7 @@ class ServerTest : public testing::Test {
     limits_ = limits;
     connections_ = std::make_unique<ConnectionLimit>(limits.connections_max);
     pool_ = std::make_unique<WorkerPool>(workers, &clock_, &registry_);
+    ASSERT_TRUE(pool_->ChooseIo(GetParam(), nullptr, ring_).ok());
     auto server = Server<LineCodec, LineService>::Create(
         limits, listen_, "test", pool_.get(), &registry_,
         connections_.get(), LineCodec(),
@@ -170,6 +191,7 @@ class ServerTest : public testing::Test {
   }
   void TearDown() override {
     if (pool_ != nullptr) pool_->Stop();
+    elsewhere_.Stop();
     server_.reset();
   }
   bool Eventually(const std::function<bool()>& condition) {
@@ -179,6 +201,13 @@ class ServerTest : public testing::Test {
     return condition();
   }
   uint16_t port() const { return server_->port(); }
+  double StarvedTimes() const {
+    double times = -1;
+    registry_.Visit([&times](const Registry::Sample& sample) {
+      if (sample.name == "core_net_io_uring_starve_total") times = sample.value;
+    });
+    return times;
+  }
   // What the process has used of CPUs.
   static int64_t CpuMs() {
     struct timespec used = {};
@@ -190,20 +219,21 @@ class ServerTest : public testing::Test {
   Registry registry_;
   config::Server limits_;
   config::Listener listen_;
+  Ring::Options ring_;
   Elsewhere elsewhere_;
   std::unique_ptr<ConnectionLimit> connections_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<Server<LineCodec, LineService>> server_;
 };
 
-TEST_F(ServerTest, AnswersOneRequest) {
+TEST_P(ServerTest, AnswersOneRequest) {
   Start();
   TestClient client(port());
   client.Say("echo hi\n");
   EXPECT_EQ(client.Hear(8), "echo hi\n");
 }
 
-TEST_F(ServerTest, AnswersOverAUnixSocketToo) {
+TEST_P(ServerTest, AnswersOverAUnixSocketToo) {
   listen_.unix_socket = absl::StrCat("/tmp/mp_server_test_", ::getpid());
   Start();
   TestClient tcp(port());
@@ -219,7 +249,7 @@ TEST_F(ServerTest, AnswersOverAUnixSocketToo) {
 }
 
 // What a client says and then leaves at once is done all the same; the kernel tells of both together.
-TEST_F(ServerTest, WhatAUnixPeerSaidBeforeItLeftIsDone) {
+TEST_P(ServerTest, WhatAUnixPeerSaidBeforeItLeftIsDone) {
   listen_.unix_socket = absl::StrCat("/tmp/mp_server_test_", ::getpid());
   Start({}, 1);
   TestClient holder(port());
@@ -234,7 +264,7 @@ TEST_F(ServerTest, WhatAUnixPeerSaidBeforeItLeftIsDone) {
 }
 
 // More than may be unanswered at a time: the rest is read when there is room, without spinning.
-TEST_F(ServerTest, AUnixPeerThatLeftIsReadToTheEndWhenThereIsRoom) {
+TEST_P(ServerTest, AUnixPeerThatLeftIsReadToTheEndWhenThereIsRoom) {
   listen_.unix_socket = absl::StrCat("/tmp/mp_server_test_", ::getpid());
   config::Server limits;
   limits.in_flight_max = 10;
@@ -258,7 +288,7 @@ TEST_F(ServerTest, AUnixPeerThatLeftIsReadToTheEndWhenThereIsRoom) {
   EXPECT_TRUE(Eventually([&] { return server_->live() == 1; }));
 }
 
-TEST_F(ServerTest, RepliesKeepTheOrderOfRequestsWhateverTheOrderOfAnswers) {
+TEST_P(ServerTest, RepliesKeepTheOrderOfRequestsWhateverTheOrderOfAnswers) {
   Start();
   TestClient client(port());
   std::string asked;
@@ -279,35 +309,158 @@ TEST_F(ServerTest, RepliesKeepTheOrderOfRequestsWhateverTheOrderOfAnswers) {
   writer.join();
 }
 
-TEST_F(ServerTest, InputMayArriveByteByByte) {
+TEST_P(ServerTest, InputMayArriveByteByByte) {
   Start();
   TestClient client(port());
   for (const char c : std::string("echo slow\nlater x\n")) client.Say(absl::string_view(&c, 1));
   EXPECT_EQ(client.Hear(18), "echo slow\nlater x\n");
 }
 
-TEST_F(ServerTest, AnInvalidRequestIsAnsweredInOrderAndTheConnectionStays) {
+// Long requests between short ones, and halves of them: each way to read hands over to the other at
+// every place.
+TEST_P(ServerTest, RequestsOfEverySizeAreTakenWhole) {
+  Start();
+  std::mt19937 rng(7);
+  const auto several = [&rng](uint16_t to) {
+    std::string asked, expected;
+    for (int i = 0; i < 60; ++i) {
+      const size_t n = rng() % 10 == 0 ? rng() % 600'000 : rng() % 30'000;
+      std::string body(n, '\0');
+      for (char& c : body) c = static_cast<char>(rng());
+      absl::StrAppend(&asked, "take ", n, "\n", body, "later ", i, "\n");
+      absl::StrAppend(&expected, "take ", n, " ", std::hash<std::string>()(body), "\nlater ", i,
+                      "\n");
+    }
+    return std::pair(asked, expected);
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([this, i, talk = several(port())] {
+      TestClient client(port());
+      std::thread reader([&] { EXPECT_EQ(client.Hear(talk.second.size()), talk.second); });
+      std::mt19937 pieces(i);
+      for (absl::string_view rest = talk.first; !rest.empty();) {
+        const size_t n = std::min<size_t>(rest.size(), 1 + pieces() % (i == 0 ? 3'000'000 : 90'000));
+        client.Say(rest.substr(0, n));
+        rest.remove_prefix(n);
+        if (pieces() % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds(300));
+      }
+      reader.join();
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(server_->metrics().request.Value(), 4 * 120u);
+}
+
+// Many that talk at once, and fewer buffers than that: they wait, and lose nothing.
+TEST_P(ServerTest, AllAreServedWhenTheRingsBuffersRunOut) {
+  ring_ = {.buffers = 2, .buffer_bytes = 64};
+  Start({}, 1);
+  std::vector<TestClient> clients;
+  for (int i = 0; i < 50; ++i) clients.emplace_back(port());
+  for (int round = 0; round < 20; ++round) {
+    std::string asked;
+    for (int i = 0; i < 20; ++i) absl::StrAppend(&asked, i % 2 ? "later " : "echo ", round, "\n");
+    for (auto& client : clients) client.Say(asked);
+    for (auto& client : clients) ASSERT_EQ(client.Hear(asked.size()), asked);
+  }
+  EXPECT_EQ(StarvedTimes() > 0, GetParam() == config::Server::Io::kIoUring);
+}
+
+// A peer that reads nothing and is then cut off: what the kernel was still to send stays where it is
+// until it has let go of it, while others use the memory that came free.
+TEST_P(ServerTest, WhatIsBeingSentOutlivesItsConnection) {
+  config::Server limits;
+  limits.stall_timeout = absl::Milliseconds(10);
+  Start(limits, 1);
+  for (int round = 0; round < 2; ++round) {
+    std::vector<std::unique_ptr<TestClient>> deaf;
+    for (int i = 0; i < 5; ++i) {
+      deaf.push_back(std::make_unique<TestClient>(port()));
+      deaf.back()->Say("echo x\nbig 20000000\necho y\n");
+    }
+    const uint64_t stalled = 5 * (static_cast<uint64_t>(round) + 1);
+    while (server_->metrics().connection_stall.Value() < stalled) {
+      TestClient other(port());
+      other.Say("big 3000\n");
+      ASSERT_EQ(other.Hear(3001), std::string(3000, 'b') + "\n");
+    }
+    for (auto& one : deaf) {
+      const std::string heard = one->HearAll();
+      EXPECT_LT(heard.size(), 20'000'000u);
+      EXPECT_EQ(heard.find_first_not_of('b', 7), std::string::npos);
+    }
+  }
+  EXPECT_TRUE(Eventually([&] { return server_->live() == 0; }));
+}
+
+// To another process: what was read of the next request goes along, what was not stays in the socket.
+TEST_P(ServerTest, AConnectionThatIsGivenAwayLosesNoByte) {
+  Start();
+  Registry registry;
+  WorkerPool heirs(2, &clock_, &registry);
+  ASSERT_TRUE(heirs.ChooseIo(GetParam(), nullptr).ok());
+  ConnectionLimit connections(100);
+  const auto heir = Server<LineCodec, LineService>::Create(
+      limits_, listen_, "heir", &heirs, &registry, &connections, LineCodec(),
+      [this](Worker&) { return std::make_unique<LineService>(&elsewhere_); });
+  ASSERT_TRUE(heir.ok());
+  const ScopedRun run(&heirs);
+  std::atomic<bool> moved{false};
+  std::atomic<uint64_t> rounds{0};
+  std::vector<std::thread> talkers;
+  for (int i = 0; i < 8; ++i) {
+    talkers.emplace_back([&, port = port()] {
+      TestClient client(port);
+      std::string asked;
+      for (int n = 0; n < 300; ++n) absl::StrAppend(&asked, n % 5 ? "echo " : "later ", n, "\n");
+      for (bool last = false; !std::exchange(last, moved.load());) {
+        std::thread writer([&] {
+          for (size_t at = 0; at < asked.size(); at += 101) {
+            client.Say(absl::string_view(asked).substr(at, 101));
+            if (at % 7 == 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+          }
+        });
+        EXPECT_EQ(client.Hear(asked.size()), asked);
+        writer.join();
+        rounds.fetch_add(1);
+      }
+    });
+  }
+  EXPECT_TRUE(Eventually([&] { return server_->live() == 8 && rounds.load() > 8; }));
+  server_->BeginDrain([&heir](Fd fd, std::string unread) {
+    (*heir)->Inherit(std::move(fd), std::move(unread));
+  });
+  EXPECT_TRUE(Eventually([&] { return server_->live() == 0; }));
+  moved.store(true);
+  for (auto& one : talkers) one.join();
+  EXPECT_EQ(server_->metrics().connection_give.Value(), 8u);
+  EXPECT_EQ(server_->metrics().request.Value() + (*heir)->metrics().request.Value(),
+            rounds.load() * 300);
+}
+
+TEST_P(ServerTest, AnInvalidRequestIsAnsweredInOrderAndTheConnectionStays) {
   Start();
   TestClient client(port());
   client.Say("later 1\nbad\necho 2\n");
   EXPECT_EQ(client.Hear(22), "later 1\nno bad\necho 2\n");
 }
 
-TEST_F(ServerTest, AFatalRequestIsAnsweredAndTheConnectionCloses) {
+TEST_P(ServerTest, AFatalRequestIsAnsweredAndTheConnectionCloses) {
   Start();
   TestClient client(port());
   client.Say("later 1\ndie\necho never\n");
   EXPECT_EQ(client.HearAll(), "later 1\nno die\n");
 }
 
-TEST_F(ServerTest, QuitFlushesWhatWasAskedBefore) {
+TEST_P(ServerTest, QuitFlushesWhatWasAskedBefore) {
   Start();
   TestClient client(port());
   client.Say("later 1\nlater 2\nquit\necho never\n");
   EXPECT_EQ(client.HearAll(), "later 1\nlater 2\n");
 }
 
-TEST_F(ServerTest, AHalfClosedPeerStillHearsItsAnswers) {
+TEST_P(ServerTest, AHalfClosedPeerStillHearsItsAnswers) {
   Start();
   TestClient client(port());
   client.Say("later 1\necho 2\necho unfinished");
@@ -315,7 +468,7 @@ TEST_F(ServerTest, AHalfClosedPeerStillHearsItsAnswers) {
   EXPECT_EQ(client.HearAll(), "later 1\necho 2\n");
 }
 
-TEST_F(ServerTest, NoPeerKeepsWhatIsPinnedBriefly) {
+TEST_P(ServerTest, NoPeerKeepsWhatIsPinnedBriefly) {
   config::Server limits;
   limits.output_max = 64 << 20;
   Start(limits);
@@ -335,7 +488,7 @@ TEST_F(ServerTest, NoPeerKeepsWhatIsPinnedBriefly) {
   }
 }
 
-TEST_F(ServerTest, APeerThatDoesNotReadIsNoLongerRead) {
+TEST_P(ServerTest, APeerThatDoesNotReadIsNoLongerRead) {
   config::Server limits;
   limits.output_max = 64 * 1024;
   Start(limits);
@@ -351,7 +504,7 @@ TEST_F(ServerTest, APeerThatDoesNotReadIsNoLongerRead) {
   EXPECT_EQ(server_->metrics().request.Value(), static_cast<uint64_t>(kRequests));
 }
 
-TEST_F(ServerTest, UnansweredRequestsAreBounded) {
+TEST_P(ServerTest, UnansweredRequestsAreBounded) {
   config::Server limits;
   limits.in_flight_max = 8;
   Start(limits);
@@ -363,7 +516,7 @@ TEST_F(ServerTest, UnansweredRequestsAreBounded) {
   EXPECT_GT(server_->metrics().read_pause.Value(), 0u);
 }
 
-TEST_F(ServerTest, BytesOfUnansweredRequestsAreBounded) {
+TEST_P(ServerTest, BytesOfUnansweredRequestsAreBounded) {
   Start({}, 1);
   TestClient client(port());
   const std::string request = "hold" + std::string(1 << 20, 'x') + "\n";
@@ -385,7 +538,7 @@ TEST_F(ServerTest, BytesOfUnansweredRequestsAreBounded) {
   writer.join();
 }
 
-TEST_F(ServerTest, PastTheLimitAConnectionIsToldAndClosed) {
+TEST_P(ServerTest, PastTheLimitAConnectionIsToldAndClosed) {
   config::Server limits;
   limits.connections_max = 2;
   Start(limits);
@@ -403,7 +556,7 @@ TEST_F(ServerTest, PastTheLimitAConnectionIsToldAndClosed) {
   EXPECT_EQ(d.Hear(7), "echo d\n");
 }
 
-TEST_F(ServerTest, AnIdleConnectionIsClosed) {
+TEST_P(ServerTest, AnIdleConnectionIsClosed) {
   config::Server limits;
   limits.idle_timeout = absl::Milliseconds(10);
   Start(limits);
@@ -412,7 +565,7 @@ TEST_F(ServerTest, AnIdleConnectionIsClosed) {
   EXPECT_EQ(server_->metrics().connection_idle.Value(), 1u);
 }
 
-TEST_F(ServerTest, APeerThatTakesNoReplyIsClosedInTheEnd) {
+TEST_P(ServerTest, APeerThatTakesNoReplyIsClosedInTheEnd) {
   config::Server limits;
   limits.stall_timeout = absl::Milliseconds(10);
   Start(limits);
@@ -428,7 +581,7 @@ TEST_F(ServerTest, APeerThatTakesNoReplyIsClosedInTheEnd) {
 
 // --- Answers in parts ---
 
-TEST_F(ServerTest, PartsComeAfterEarlierRepliesAndWhatThePeerSaysThenIsDropped) {
+TEST_P(ServerTest, PartsComeAfterEarlierRepliesAndWhatThePeerSaysThenIsDropped) {
   Start({}, 1);
   TestClient watcher(port()), other(port());
   watcher.Say("echo 1\nhold\nopen\necho never\n");
@@ -446,7 +599,7 @@ TEST_F(ServerTest, PartsComeAfterEarlierRepliesAndWhatThePeerSaysThenIsDropped) 
   EXPECT_EQ(server_->metrics().request.Value(), 8u);
 }
 
-TEST_F(ServerTest, AnAnswerInPartsEndsWhenItsPeerLeaves) {
+TEST_P(ServerTest, AnAnswerInPartsEndsWhenItsPeerLeaves) {
   Start({}, 1);
   TestClient other(port());
   for (const bool half : {true, false}) {
@@ -472,7 +625,7 @@ TEST_F(ServerTest, AnAnswerInPartsEndsWhenItsPeerLeaves) {
   EXPECT_EQ(server_->metrics().reply_abandon.Value(), 0u);
 }
 
-TEST_F(ServerTest, ADrainWaitsForNoAnswerInParts) {
+TEST_P(ServerTest, ADrainWaitsForNoAnswerInParts) {
   Start({}, 1);
   TestClient watcher(port()), other(port()), beginning(port());
   watcher.Say("open\n");
@@ -488,7 +641,7 @@ TEST_F(ServerTest, ADrainWaitsForNoAnswerInParts) {
   EXPECT_TRUE(Eventually([&] { return server_->live() == 0; }));
 }
 
-TEST_F(ServerTest, TheIdleTimeoutIsNotForAnswersInPartsButTheStallTimeoutIs) {
+TEST_P(ServerTest, TheIdleTimeoutIsNotForAnswersInPartsButTheStallTimeoutIs) {
   config::Server limits;
   limits.idle_timeout = absl::Milliseconds(10);
   limits.stall_timeout = absl::Milliseconds(10);
@@ -510,7 +663,7 @@ TEST_F(ServerTest, TheIdleTimeoutIsNotForAnswersInPartsButTheStallTimeoutIs) {
   EXPECT_TRUE(Eventually([&] { return server_->metrics().connection_stall.Value() == 1; }));
 }
 
-TEST_F(ServerTest, AServiceIsToldOfConnectionsAndWhyTheyClose) {
+TEST_P(ServerTest, AServiceIsToldOfConnectionsAndWhyTheyClose) {
   Start({}, 1);
   const auto closed = [](CloseReason reason) {
     return LineService::closed[static_cast<int>(reason)].load();
@@ -534,7 +687,7 @@ TEST_F(ServerTest, AServiceIsToldOfConnectionsAndWhyTheyClose) {
   EXPECT_TRUE(Eventually([&] { return closed(CloseReason::kShutdown) == 1; }));
 }
 
-TEST_F(ServerTest, AnUnansweredRequestClosesItsConnection) {
+TEST_P(ServerTest, AnUnansweredRequestClosesItsConnection) {
   Start();
   TestClient client(port());
   client.Say("echo 1\ndrop\n");
@@ -542,7 +695,7 @@ TEST_F(ServerTest, AnUnansweredRequestClosesItsConnection) {
   EXPECT_EQ(server_->metrics().reply_abandon.Value(), 1u);
 }
 
-TEST_F(ServerTest, ASessionThatDiedIsNotAnswered) {
+TEST_P(ServerTest, ASessionThatDiedIsNotAnswered) {
   Start();
   for (int i = 0; i < 200; ++i) {
     TestClient client(port());
@@ -554,7 +707,7 @@ TEST_F(ServerTest, ASessionThatDiedIsNotAnswered) {
   EXPECT_EQ(client.Hear(12), "later alive\n");
 }
 
-TEST_F(ServerTest, ADrainAnswersWhatArrivedAndClosesTheRest) {
+TEST_P(ServerTest, ADrainAnswersWhatArrivedAndClosesTheRest) {
   Start();
   TestClient busy(port()), idle(port());
   idle.Say("echo x\n");
@@ -570,7 +723,7 @@ TEST_F(ServerTest, ADrainAnswersWhatArrivedAndClosesTheRest) {
   EXPECT_TRUE(Listen("127.0.0.1", port(), 1).ok());  // The port is free again.
 }
 
-TEST_F(ServerTest, APortInUseIsNamed) {
+TEST_P(ServerTest, APortInUseIsNamed) {
   Start();
   const auto second = Listen("127.0.0.1", port(), 1);
   ASSERT_FALSE(second.ok());
@@ -586,7 +739,7 @@ int OpenDescriptors() {
   return n;
 }
 
-TEST_F(ServerTest, ManyConnectionsLeaveNoDescriptorBehind) {
+TEST_P(ServerTest, ManyConnectionsLeaveNoDescriptorBehind) {
   Start();
   { TestClient warm(port()); }
   // Until it is accepted, nothing is live although a connection is still to come.
@@ -604,6 +757,12 @@ TEST_F(ServerTest, ManyConnectionsLeaveNoDescriptorBehind) {
   EXPECT_EQ(OpenDescriptors(), before);
   EXPECT_EQ(connections_->open(), 0u);
 }
+
+INSTANTIATE_TEST_SUITE_P(, ServerTest,
+                         testing::Values(config::Server::Io::kEpoll, config::Server::Io::kIoUring),
+                         [](const auto& one) {
+                           return std::string(config::Server::kIos[static_cast<int>(one.param)]);
+                         });
 
 }  // namespace
 }  // namespace core

@@ -120,6 +120,8 @@ class TlsServerTest : public testing::Test {
   void Start(config::Server limits = {}, int workers = 2) {
     connections_ = std::make_unique<ConnectionLimit>(limits.connections_max);
     pool_ = std::make_unique<WorkerPool>(workers, &clock_, &registry_);
+    // TLS is epoll's, here watched by a ring where there is one.
+    ASSERT_TRUE(pool_->ChooseIo(config::Server::Io::kAuto, nullptr).ok());
     auto server = Server<LineCodec, LineService>::Create(
         limits, listen_, "test", pool_.get(), &registry_, connections_.get(), LineCodec(),
         [](Worker&) { return std::make_unique<LineService>(); }, &log_);
