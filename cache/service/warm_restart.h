@@ -15,10 +15,10 @@ namespace cache {
 seg::Lodging LodgingFor(const config::MainSeg& options, int workers);
 
 // What a process of ours takes besides the cache, in resident bytes: code and libraries, heaps of
-// malloc, stacks, scratch memory of the workers, buffers of some hundred connections. Measured, see
-// cache/seg/README.md.
-inline constexpr uint64_t kProcessBytes = 5632 << 10;
-inline constexpr uint64_t kWorkerBytes = 256 << 10;
+// malloc, stacks, scratch memory of the workers and the buffers of their rings, buffers of some
+// hundred connections. Measured, see cache/seg/README.md.
+inline constexpr uint64_t kProcessBytes = 5120 << 10;
+inline constexpr uint64_t kWorkerBytes = 512 << 10;
 
 // Saves `engine` when it dies, if the engine lives in a file. Lives shorter than the engine and longer
 // than everything else that uses it, also when the start fails: what the file held is still worth

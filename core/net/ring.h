@@ -62,12 +62,13 @@ struct RingMetrics : MetricGroup {
 class Ring {
  public:
   struct Options {
-    // What the kernel may fill between two turns, of all sockets together. One is enough for a
-    // burst of a hundred short requests and bounds what is copied where a request spans two; one
-    // socket gets 32 of them a turn at most (MULTISHOT_MAX_RETRY in Linux's io_uring/net.c), as
-    // much as two reads of Worker::kScratchBytes.
-    uint32_t buffers = 256;  // A power of two.
-    uint32_t buffer_bytes = 4 * 1024;
+    // What the kernel may fill between two turns, of all sockets together: 256 KB, all of which is
+    // in use after a while. One is enough for a burst of short requests and bounds what is copied
+    // where a request spans two; one socket gets 32 of them a turn at most (MULTISHOT_MAX_RETRY in
+    // Linux's io_uring/net.c), as much as one read of Worker::kScratchBytes. 256 of 4 KB cost as
+    // much CPU, at 500 connections, too.
+    uint32_t buffers = 128;  // A power of two.
+    uint32_t buffer_bytes = 2 * 1024;
   };
 
   // Or why the kernel gives none: kUnavailable, with a reason for people. `metrics` outlives it.

@@ -181,7 +181,7 @@ class Session final : public EventHandler, private RingHandler {
 
  private:
   static constexpr int kPiecesMax = 64;
-  static constexpr size_t kBulkBytesMin = 16 * 1024;  // Four of the ring's buffers.
+  static constexpr size_t kBulkBytesMin = 16 * 1024;  // Eight of the ring's buffers.
   static constexpr uint8_t kFillsAfterBulk = 32;
   static constexpr size_t kMovedBytesMax = 64 * 1024;  // A datagram of unix(7) takes it.
   static constexpr bool kForesees = Shard<C, S>::kForesees;
