@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "core/base/check.h"
 #include "tests/cache/seg/engine.h"
 #include "tests/cache/seg/history.h"
@@ -23,7 +24,7 @@ using Outcome = Operation::Outcome;
 
 constexpr int kWorkers = 3;
 constexpr int kKeys = 3;
-#ifdef __SANITIZE_THREAD__
+#ifdef ABSL_HAVE_THREAD_SANITIZER
 constexpr int kOps = 10'000;  // Slow, and meets more per operation.
 #else
 constexpr int kOps = 60'000;  // Of a worker.

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "absl/strings/str_cat.h"
 #include "cache/seg/cache.h"
 
@@ -121,7 +122,7 @@ uint64_t ResidentBytes() {
 TEST_F(MemoryTest, TheIndexGrowsAlsoWhereSegmentsOutnumberTheMemory) {
   constexpr uint64_t kMemory = 8 << 20;  // Segments of 32 KB.
   using enum config::Seg::Eviction;
-#ifdef __SANITIZE_THREAD__
+#ifdef ABSL_HAVE_THREAD_SANITIZER
   const std::vector<config::Seg::Eviction> evictions = {kS3Fifo};  // Slow, and a thread alone.
 #else
   const std::vector<config::Seg::Eviction> evictions = {kS3Fifo, kFifo, kMerge, kRandom};
@@ -153,7 +154,8 @@ TEST_F(MemoryTest, TheIndexGrowsAlsoWhereSegmentsOutnumberTheMemory) {
       store_large();
       EXPECT_GT(cache_->GetStats().item_bytes * 100, after.heap_bytes * 80);
     }
-#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)  // They keep books of their own.
+// Sanitizers keep books of their own.
+#if !defined(ABSL_HAVE_THREAD_SANITIZER) && !defined(ABSL_HAVE_ADDRESS_SANITIZER)
     // Values of this test, and what malloc keeps of them.
     EXPECT_LE(ResidentBytes() - resident_before, kMemory + (512 << 10));
 #endif

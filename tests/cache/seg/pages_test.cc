@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "absl/strings/str_cat.h"
 #include "cache/seg/hash_table.h"
 #include "cache/seg/item.h"
@@ -152,7 +153,7 @@ class PagesTest : public ::testing::Test {
 
 TEST_F(PagesTest, ItemsOfAnySizeFillTheHeapAndNotMore) {
   using enum config::Seg::Eviction;
-#ifdef __SANITIZE_THREAD__
+#ifdef ABSL_HAVE_THREAD_SANITIZER
   const std::vector<double> parts = {0.6, 1.1};  // Slow, and a thread alone.
 #else
   const std::vector<double> parts = {0.3, 0.45, 0.51, 0.55, 0.6,  0.75, 0.9,
