@@ -35,8 +35,8 @@ struct Server {
   void Visit(V& v) {
     v.Int("workers", &workers, 0, 128, "event-loop threads; 0 means one per CPU");
     v.Choice("io", &io, kIos,
-             "how connections are served: by the kernel's io_uring where there is one, by epoll, or by "
-             "io_uring or not at all");
+             "how connections are served: by what is faster (in segcache and pingserver the kernel's "
+             "io_uring where there is one, else epoll), by epoll, or by io_uring or not at all");
     v.Int("connections_max", &connections_max, 1, 1u << 20,
           Live("client connections over all listeners; one more gets an error line and is closed"));
     v.Int("backlog", &backlog, 1, 65535, "connections the kernel may queue before accept");
