@@ -42,12 +42,13 @@ void SegmentHeap::Drain(uint32_t id, int64_t now_ms, Mercy mercy, uint32_t besid
     const uint64_t hash = table_->Hash(found.key());
     const Location next{id, at.offset + static_cast<uint32_t>(found.bytes())};
     const bool alive = !flushed && IsAlive(found.deadline_ms(), now_ms);
-    const std::optional<uint32_t> freq = alive ? FreqAt(at, hash) : std::nullopt;
-    if (freq.has_value() && policy_->Score(*freq, next.offset - at.offset) >= least) {
+    const std::optional<uint64_t> word = alive ? WordAt(at, hash) : std::nullopt;
+    const uint32_t freq = Slot::FreqOf(word.value_or(0));
+    if (word.has_value() && policy_->Score(freq, next.offset - at.offset) >= least) {
       const bool evicts = mercy == Mercy::kUsed;
-      const uint32_t freq_after = evicts ? policy_->FreqAfter(*freq, s.rank) : *freq;
+      const uint32_t freq_after = evicts ? policy_->FreqAfter(freq, s.rank) : freq;
       if (s.span > 1 ? Spare(id, at, hash, freq_after)
-                     : MoveItem(at, hash, freq_after, floor_now,
+                     : MoveItem(at, hash, freq_after, Slot::IsOut(*word), floor_now,
                                 {.rank = evicts ? Rank::kProven : s.rank,
                                  .now_ms = now_ms,
                                  .gathered = !evicts,
@@ -138,14 +139,14 @@ void SegmentHeap::Reap() {
   }
 }
 
-std::optional<uint32_t> SegmentHeap::FreqAt(Location at, uint64_t hash) {
-  std::optional<uint32_t> freq;
+std::optional<uint64_t> SegmentHeap::WordAt(Location at, uint64_t hash) {
+  std::optional<uint64_t> found;
   table_->Read(hash, [&](HashTable::Word&, uint64_t word) {
     if (Slot::LocationOf(word) != at) return false;
-    freq = Slot::FreqOf(word);
+    found = word;
     return true;
   });
-  return freq;
+  return found;
 }
 
 // What an item must score to stay; more than any does if nothing shall.
@@ -165,8 +166,8 @@ double SegmentHeap::LeastScore(uint32_t id, int64_t now_ms, Mercy mercy) {
     const Item found = item(at);
     const auto bytes = static_cast<uint32_t>(found.bytes());
     if (IsAlive(found.deadline_ms(), now_ms)) {
-      if (const auto freq = FreqAt(at, table_->Hash(found.key())); freq.has_value()) {
-        scored.push_back({policy_->Score(*freq, bytes), bytes});
+      if (const auto word = WordAt(at, table_->Hash(found.key())); word.has_value()) {
+        scored.push_back({policy_->Score(Slot::FreqOf(*word), bytes), bytes});
         live += bytes;
       }
     }
@@ -256,12 +257,10 @@ bool SegmentHeap::Spare(uint32_t id, Location at, uint64_t hash, uint32_t freq) 
   return true;
 }
 
-// Copies an item to where it belongs now. Returns false if there is no room for it; true if it was
-// moved, or has left this segment by itself.
-bool SegmentHeap::MoveItem(Location at, uint64_t hash, uint32_t freq, uint64_t floor_then,
-                           Place place) {
+bool SegmentHeap::MoveItem(Location at, uint64_t hash, uint32_t freq, bool token_is_out,
+                           uint64_t floor_then, Place place) {
   const Item old = item(at);
-  bool token_is_out = old.kept_cas() != 0;
+  token_is_out = token_is_out || old.kept_cas() != 0;
   for (;;) {  // Again if the item was touched, or its token told, meanwhile.
     const int64_t deadline_ms = old.deadline_ms();
     const ItemSpec spec{old.key(), old.value(), old.flags(), token_is_out ? TokenOf(at) : 0,
@@ -271,7 +270,9 @@ bool SegmentHeap::MoveItem(Location at, uint64_t hash, uint32_t freq, uint64_t f
                                    ? int64_t{-1}
                                    : std::max(deadline_ms - place.now_ms, int64_t{0}));
     Location to;
-    if (!BeginMove(Item::BytesFor(spec), place, &to)) return false;
+    const size_t bytes = Item::BytesFor(spec);
+    if (bytes > segment_bytes_) return false;  // It fitted, but not with its token.
+    if (!BeginMove(bytes, place, &to)) return false;
     item(to).Write(spec);
     bool done = true;
     bool moved = false;

@@ -135,6 +135,7 @@ bool SegmentHeap::BeginMove(size_t bytes, const Place& place, Location* at) {
 
 bool SegmentHeap::Reserve(const Place& place, size_t bytes,
                           absl::FunctionRef<uint32_t()> take_segment, Location* at) {
+  DCHECK(bytes <= segment_bytes_);
   Shard& shard = MyShard();
   uint32_t taken = kNoSegment;
   for (;;) {  // Again with a segment in hand, or if another writer of the shard came between.

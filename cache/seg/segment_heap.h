@@ -434,8 +434,8 @@ class SegmentHeap {
   void Sweep(uint32_t id, int64_t now_ms);
   void Free(uint32_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   double LeastScore(uint32_t id, int64_t now_ms, Mercy mercy);
-  // How often the item at `at` was used; nothing if the index does not find it there.
-  std::optional<uint32_t> FreqAt(Location at, uint64_t hash);
+  // What the index says of the item at `at`; nothing if it does not find it there.
+  std::optional<uint64_t> WordAt(Location at, uint64_t hash);
   enum class Taken : uint8_t {
     kYes,
     kWasGone,
@@ -445,8 +445,11 @@ class SegmentHeap {
   // often it was used.
   Taken TakeOut(Location at, uint64_t hash, std::optional<int64_t> if_dead_ms, uint32_t* uses);
   bool Spare(uint32_t id, Location at, uint64_t hash, uint32_t freq);
-  // `place` says all but the bucket and the deadline.
-  bool MoveItem(Location at, uint64_t hash, uint32_t freq, uint64_t floor_then, Place place);
+  // Copies an item to where it belongs now, with its token if that was told. `place` says all but the
+  // bucket and the deadline. Returns false if there is no room for it; true if it was moved, or has
+  // left its segment by itself.
+  bool MoveItem(Location at, uint64_t hash, uint32_t freq, bool token_is_out, uint64_t floor_then,
+                Place place);
   bool IsRead(uint32_t id) const {
     return segments_[id].pins.load(std::memory_order_seq_cst) != 0 || pins_.Published(id);
   }
@@ -479,6 +482,8 @@ class SegmentHeap {
   static constexpr int kPinnedTries = 200;
   // How often a write reclaims again because somebody else has the memory that it gave back before.
   static constexpr int kPayTries = 8;
+  // How often a large write seals all tails, which may have been opened for what was moved meanwhile.
+  static constexpr int kSealTries = 8;
   static constexpr int64_t kNotYet = -1;
 
   // Scores of items: what was never used does not stay.

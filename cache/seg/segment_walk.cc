@@ -23,7 +23,7 @@ void SegmentHeap::VisitSizes(int64_t now_ms, uint32_t stride,
     for (Location at{id, segments_[id].begin()}; at.offset < end;) {
       const Item one = item(at);
       const size_t bytes = one.bytes();
-      if (IsAlive(one.deadline_ms(), now_ms) && FreqAt(at, table_->Hash(one.key())).has_value()) {
+      if (IsAlive(one.deadline_ms(), now_ms) && WordAt(at, table_->Hash(one.key())).has_value()) {
         see(bytes);
       }
       at.offset += static_cast<uint32_t>(bytes);

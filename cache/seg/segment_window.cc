@@ -26,9 +26,11 @@ bool SegmentHeap::BeginLargeWrite(uint32_t span, const Place& place, size_t byte
     price = static_cast<int64_t>((span - 1) * segment_bytes_) + PagesFor(last_bytes);
   }
   const auto can_pay = [&](bool) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return FreeBytes() >= price; };
+  int seals = 0;
+  const auto seal_all = [&] { return ++seals <= kSealTries && SealAllTails(); };
   for (int pinned_tries = 0, pay_tries = 0;;) {
     if (!MakeRoom(place.now_ms, can_pay)) {
-      if (!SealAllTails()) return false;
+      if (!seal_all()) return false;
       continue;
     }
     uint32_t first = kNoSegment;
@@ -44,7 +46,7 @@ bool SegmentHeap::BeginLargeWrite(uint32_t span, const Place& place, size_t byte
       if (first != kNoSegment) TakeWindow(first, span, last_bytes, &claimed);
     }
     if (first == kNoSegment) {
-      if (!held.briefly && !held.by_reader && !SealAllTails()) return false;
+      if (!held.briefly && !held.by_reader && !seal_all()) return false;
       if (held.by_reader && ++pinned_tries >= kPinnedTries) return false;
       std::this_thread::yield();
       continue;

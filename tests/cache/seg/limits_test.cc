@@ -94,6 +94,30 @@ TEST_F(LimitsTest, LargestItemsOfTheLargestSegments) {
   }
 }
 
+// With the token that somebody was told it is larger than its segment, so it cannot be moved to another
+// when its turn to be evicted comes, however often it is used.
+TEST_F(LimitsTest, ItemsThatFillTheirSegmentAndHaveTokensAreEvicted) {
+  for (const auto eviction : {kRandom, kFifo, kCte, kUtil, kMerge, kS3Fifo}) {
+    Open(16 << 20, 0, eviction);
+    const size_t segment_bytes = cache_->GetStats().heap_bytes / cache_->GetStats().segments;
+    ASSERT_GT(cache_->item_bytes_max(), segment_bytes);
+    const std::string value(segment_bytes - Item::kHeadBytes - 4, 'v');
+    ASSERT_EQ(Item::BytesFor(4, value.size(), false, false), segment_bytes);
+    ASSERT_GT(Item::BytesFor(4, value.size(), false, true), segment_bytes);
+    const auto key = [](int i) { return absl::StrCat("k", 100 + i); };
+    for (int i = 0; i < 300; ++i) {
+      uint64_t cas = 0;
+      ASSERT_EQ(cache_->Set(key(i), value, 0, kNever, &cas), StoreResult::kStored);
+      for (int use = 0; use < 3; ++use) {
+        const ItemRef found = cache_->Get(key(i));
+        ASSERT_TRUE(found.found());
+        ASSERT_EQ(found.cas(), cas);
+      }
+    }
+    EXPECT_GT(cache_->GetStats().items, 30u);
+  }
+}
+
 TEST_F(LimitsTest, TablesOfEverySizeFindEverything) {
   for (uint32_t power = 1; power <= 12; ++power) {
     config::Seg options;

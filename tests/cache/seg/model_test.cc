@@ -88,7 +88,9 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
 
   void SetUp() override {
     shape_ = GetParam();
-    seed_ = std::random_device{}();
+    // Another run of the same: --gtest_random_seed=N.
+    const int asked = GTEST_FLAG_GET(random_seed);
+    seed_ = asked != 0 ? static_cast<unsigned>(asked) : std::random_device{}() % 99'999 + 1;
     rng_.seed(seed_);
     config::Seg options;
     options.heap_size = shape_.heap;
@@ -306,6 +308,7 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
 TEST_P(ModelTest, AgreesWithTheMap) {
   SCOPED_TRACE(absl::StrCat("seed ", seed_));
   std::printf("seed %u\n", seed_);
+  std::fflush(stdout);  // A run that hangs tells it, too.
   const int ops = shape_.value_bytes_max > 10'000 ? kOpsWithLargeValues : kOps;
   for (int i = 0; i < ops && !HasFatalFailure(); ++i) Step();
   if (!HasFatalFailure()) CompareTotals();
