@@ -29,6 +29,7 @@ void SegmentHeap::Drain(uint32_t id, int64_t now_ms, Mercy mercy, uint32_t besid
   CountReclaim(s, now_ms, mercy);
   const uint64_t floor_now = floor();
   const bool flushed = s.sequence.load(std::memory_order_relaxed) < floor_now;
+  const bool is_large = s.span > 1;  // Not to be asked of a segment that was put back.
   const bool remembers = s.rank == Rank::kNew && policy_->remembers();
   const double least = flushed ? kNothingStays : LeastScore(id, now_ms, mercy);
   // Past the queue of new items a count says nothing of the uses before.
@@ -47,13 +48,13 @@ void SegmentHeap::Drain(uint32_t id, int64_t now_ms, Mercy mercy, uint32_t besid
     if (word.has_value() && policy_->Score(freq, next.offset - at.offset) >= least) {
       const bool evicts = mercy == Mercy::kUsed;
       const uint32_t freq_after = evicts ? policy_->FreqAfter(freq, s.rank) : freq;
-      if (s.span > 1 ? Spare(id, at, hash, freq_after)
-                     : MoveItem(at, hash, freq_after, Slot::IsOut(*word), floor_now,
-                                {.rank = evicts ? Rank::kProven : s.rank,
-                                 .now_ms = now_ms,
-                                 .gathered = !evicts,
-                                 .beside = beside})) {
-        if (s.span > 1) return;
+      if (is_large ? Spare(id, at, hash, freq_after)
+                   : MoveItem(at, hash, freq_after, Slot::IsOut(*word), floor_now,
+                              {.rank = evicts ? Rank::kProven : s.rank,
+                               .now_ms = now_ms,
+                               .gathered = !evicts,
+                               .beside = beside})) {
+        if (is_large) return;
         at = next;
         continue;
       }

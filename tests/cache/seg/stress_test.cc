@@ -180,6 +180,31 @@ TEST_F(StressTest, WritersOfManyTtlsShareATinyHeap) {
   ExpectEmptyAfterFlush();
 }
 
+// Of 11 segments an item takes one or two. One of two that was used stays where it is when its turn to be
+// evicted comes, and in the next moment somebody else may have its segments.
+TEST_F(StressTest, LargeItemsAreSparedAndReplacedInATinyHeap) {
+  config::Seg options;
+  options.heap_size = 88 << 10;
+  Open(options);
+  ASSERT_GT(cache_->item_bytes_max(), size_t{9'100});
+  Run([&](int thread, std::mt19937& rng) {
+    const std::string large(9'000, static_cast<char>('0' + thread)), small = large.substr(0, 3'000);
+    for (int i = 0; i < 40'000; ++i) {
+      const std::string key = absl::StrCat("key", rng() % 11);
+      if (rng() % 2 == 0) {
+        const ItemRef found = cache_->Get(key);
+        if (found.found()) {
+          ASSERT_EQ(found.value().front(), found.value().back());
+        }
+      } else {
+        // Refused now and then, when the others are at work on all segments or read in them.
+        cache_->Set(key, rng() % 3 != 0 ? large : small, 0, kNever);
+      }
+    }
+  });
+  ExpectEmptyAfterFlush();
+}
+
 // Each value is a number of its own. Somebody makes it stale, everybody wants to renew it, and while
 // they ask the item is moved about, read, touched, or made stale in another way.
 TEST_F(StressTest, OneClientWinsAStaleItem) {
