@@ -46,7 +46,8 @@ bool SegmentHeap::BeginLargeWrite(uint32_t span, const Place& place, size_t byte
       if (first != kNoSegment) TakeWindow(first, span, last_bytes, &claimed);
     }
     if (first == kNoSegment) {
-      if (!held.briefly && !held.by_reader && !seal_all()) return false;
+      // Where no reader is in the way, a tail may be.
+      if (!held.briefly && !seal_all() && !held.by_reader) return false;
       if (held.by_reader && ++pinned_tries >= kPinnedTries) return false;
       std::this_thread::yield();
       continue;

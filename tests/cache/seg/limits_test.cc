@@ -94,6 +94,25 @@ TEST_F(LimitsTest, LargestItemsOfTheLargestSegments) {
   }
 }
 
+// To be touched it is copied, and read meanwhile. There is room elsewhere, but for the tails that smaller
+// items have opened in the middle of it.
+TEST_F(LimitsTest, AnItemOfAQuarterOfTheHeapIsTouched) {
+  constexpr size_t kSegment = 8 << 10;
+  for (const auto eviction : {kRandom, kFifo, kCte, kUtil, kMerge, kS3Fifo}) {
+    Open(22 * kSegment, 0, eviction);
+    const size_t most = cache_->item_bytes_max() - 3;
+    ASSERT_GT(most, 4 * kSegment);
+    std::mt19937 rng(1);
+    const auto some_ttl_ms = [&] { return int64_t{1'000} << rng() % 20; };
+    for (int i = 0; i < 2'000; ++i) {
+      const std::string value(rng() % 4 == 0 ? most : rng() % most, static_cast<char>(i));
+      ASSERT_EQ(Set("key", value, some_ttl_ms()), StoreResult::kStored);
+      ASSERT_EQ(Touch("key", some_ttl_ms()), StoreResult::kStored) << i;
+      ASSERT_TRUE(Get("key") == value);
+    }
+  }
+}
+
 // With the token that somebody was told it is larger than its segment, so it cannot be moved to another
 // when its turn to be evicted comes, however often it is used.
 TEST_F(LimitsTest, ItemsThatFillTheirSegmentAndHaveTokensAreEvicted) {
