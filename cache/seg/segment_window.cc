@@ -80,9 +80,11 @@ uint32_t SegmentHeap::FindWindow(uint32_t span, Held* held) {
     const uint32_t first = recent + 1 - span;
     if (WindowCost(first, span, held) == 0) return first;
   }
-  // Segments that were never in use lie together at the end.
+  // Segments that were never in use lie together at the end. From one of them, too, what is behind it
+  // may be on its way to somebody.
   const uint32_t woken = std::min(woken_, in_service_);
-  const uint32_t fresh = woken + span <= in_service_ ? woken : kNoSegment;
+  const bool has_fresh = woken + span <= in_service_ && WindowCost(woken, span, held) == 0;
+  const uint32_t fresh = has_fresh ? woken : kNoSegment;
   if (fresh != kNoSegment && free_count_ == in_service_ - woken) return fresh;
   const uint32_t last = std::max(woken, span) - span;
   const uint32_t step = std::max(span / 2, 1u);

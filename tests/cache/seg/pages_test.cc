@@ -60,7 +60,7 @@ class PagesTest : public ::testing::Test {
   static constexpr uint64_t kHeapBytes = kSegmentBytes * kSegments;
 
   void Open(config::Seg::Eviction eviction, uint32_t segments = kSegments,
-            size_t segment_bytes = kSegmentBytes) {
+            size_t segment_bytes = kSegmentBytes, bool stocked = false) {
     heap_ = nullptr;
     segments_ = segments;
     segment_bytes_ = segment_bytes;
@@ -78,6 +78,7 @@ class PagesTest : public ::testing::Test {
                                      .segments = segments,
                                      .surplus = segments,
                                      .span_max = segments / 4,
+                                     .stocked = stocked,
                                      .memory = memory_.data(),
                                      .pages = pages_.get()},
                                     eviction, table_.get(), &metrics_);
@@ -291,6 +292,32 @@ TEST_F(PagesTest, ASegmentWhoseTailIsOnItsWayIsNotOpenedAgain) {
   heap_->ReclaimDead(1'000);
   EXPECT_EQ(heap_->usage().segments_free, segments_);
   EXPECT_LE(Resident(), Asked());
+}
+
+// Of memory that is there from the start, what is behind a segment that was never in use may be given back
+// for one that is. A large item, for which the others at the end are as good, must not get it meanwhile.
+TEST_F(PagesTest, ASegmentThatWasNeverInUseIsNotTakenWhileItsPagesAre) {
+  Open(config::Seg::Eviction::kFifo, 16, 32 << 10, /*stocked=*/true);
+  ASSERT_TRUE(Store("first", 20 << 10));
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(Store(absl::StrCat("other", i), 31 << 10));
+  // It has lost its tail, and will need it again: somebody else has it by then.
+  ASSERT_TRUE(Delete("first"));
+  int provides = 0;
+  pages_->before_provide = [&](size_t, size_t) { return ++provides != 1; };
+  int releases = 0;
+  pages_->before_release = [&](size_t from, size_t) {
+    if (++releases != 1) return;
+    EXPECT_EQ(from, 15 * segment_bytes_);
+    std::thread([&] { EXPECT_TRUE(Store("large", 80 << 10)); }).join();
+    EXPECT_TRUE(heap_->segment(15)->Is(SegmentState::kFree));
+  };
+  ASSERT_TRUE(Store("new", 31 << 10));
+  EXPECT_GE(releases, 1);
+  EXPECT_TRUE(Has("large"));
+  EXPECT_TRUE(Has("new"));
+  heap_->Flush();
+  heap_->ReclaimDead(now_ms_);
+  EXPECT_EQ(heap_->usage().segments_free, segments_);
 }
 
 TEST_F(PagesTest, AKernelThatTakesNothingBackCostsRoomAndNothingElse) {
