@@ -37,6 +37,7 @@ void SegmentHeap::Drain(uint32_t id, int64_t now_ms, Mercy mercy, uint32_t besid
   EvictionListener* const listener =
       listener_ != nullptr && listener_->listens() ? listener_ : nullptr;
   Losses expired, evicted;
+  bool stays = false;
   const uint32_t used = s.used_bytes.load(std::memory_order_relaxed);
   for (Location at{id, s.begin()}; at.offset < used && s.live_items() != 0;) {
     const Item found = item(at);
@@ -59,7 +60,8 @@ void SegmentHeap::Drain(uint32_t id, int64_t now_ms, Mercy mercy, uint32_t besid
         continue;
       }
       // No room to move it to, and it is not for lack of use that it lies here.
-      if (mercy == Mercy::kAll) return PutBack(id, beside);
+      stays = mercy == Mercy::kAll;
+      if (stays) break;
     }
     uint32_t uses = 0;
     const Taken taken = TakeOut(
@@ -83,14 +85,15 @@ void SegmentHeap::Drain(uint32_t id, int64_t now_ms, Mercy mercy, uint32_t besid
     }
     at = next;
   }
-  CHECK(s.live_items() == 0);
   metrics_->item_expire.Add(expired.items);
   metrics_->item_expire_unused.Add(expired.unused);
   metrics_->item_evict.Add(evicted.items);
   metrics_->item_evict_ttl.Add(evicted.with_ttl);
   metrics_->item_evict_used.Add(evicted.used);
   metrics_->item_evict_unused.Add(evicted.unused);
+  if (stays) return PutBack(id, beside);
 
+  CHECK(s.live_items() == 0);
   core::MutexLock lock(mu_);
   if (evicted.items != 0) evicted_age_ms_ = now_ms - s.opened_ms;
   if (IsRead(id)) {

@@ -175,5 +175,30 @@ TEST_P(TtlPolicyTest, ManyTtlsFillASmallHeap) {
 
 INSTANTIATE_TEST_SUITE_P(Policies, TtlPolicyTest, EveryEvictionThatEvicts(), NameOf);
 
+// Room is made of a segment with little in it by moving what lives, each item to those that die when it
+// does. Of three there is room for two, so the third stays, and the segment; the dead have left it.
+TEST_F(TtlTest, TheDeadAreCountedAlsoIfTheirSegmentStays) {
+  constexpr int kSegments = 64;  // Two of them are kept free for what is moved.
+  Open(kSegments * 4096, 4096, kNone);
+  ASSERT_EQ(Set("dead", std::string(200, 'd'), 100'000), StoreResult::kStored);
+  ASSERT_EQ(Touch("dead", 1'000), StoreResult::kStored);
+  for (const char* const key : {"40 s", "70 s", "100 s"}) {
+    ASSERT_EQ(Set(key, std::string(200, 'v'), 100'000), StoreResult::kStored);
+    if (key != absl::string_view("100 s")) clock_.AdvanceMs(30'000);
+  }
+  ASSERT_EQ(Set("rest", std::string(2'800, 'r'), 100'000), StoreResult::kStored);
+  ASSERT_EQ(Set("next", std::string(4'000, 'n'), 100'000), StoreResult::kStored);
+  ASSERT_TRUE(cache_->Delete("rest"));
+  for (int i = 0; i < kSegments - 4; ++i) {
+    ASSERT_EQ(Set(absl::StrCat("full", i), std::string(4'000, 'f')), StoreResult::kStored) << i;
+  }
+  ASSERT_EQ(cache_->GetStats().segments_free, 2u);
+  const uint64_t items = cache_->GetStats().items;
+  EXPECT_EQ(Set("more", std::string(4'000, 'm')), StoreResult::kNoMemory);
+  EXPECT_EQ(cache_->GetStats().items, items - 1);
+  EXPECT_EQ(cache_->GetStats().expired_items, 1u);
+  for (const char* const key : {"40 s", "70 s", "100 s"}) EXPECT_TRUE(Has(key)) << key;
+}
+
 }  // namespace
 }  // namespace seg
