@@ -7,6 +7,7 @@
 #include <ostream>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -27,6 +28,7 @@ struct Shape {
   int keys;
   size_t value_bytes_max;
   bool may_forget;
+  bool shares;
 };
 
 // For messages.
@@ -45,6 +47,7 @@ std::vector<Shape> Shapes() {
     int keys;
     size_t value_bytes_max;
     bool is_roomy;
+    bool shares = false;  // `heap` is for everything, and the index takes segments.
   };
   constexpr Size kSizes[] = {
       {"two_segments", 2 * 4096, 4096, 0, 20, 3000, false},
@@ -58,6 +61,9 @@ std::vector<Shape> Shapes() {
       // Up to two items a segment, of 32 KB; and such as need a segment and a little more.
       {"tails", 1 << 20, 32 << 10, 0, 100, 32'000, false},
       {"tails_and_large_items", 4 << 20, 0, 0, 200, 70'000, false},
+      // Of 22 segments an item takes up to five.
+      {"quarters", 176 << 10, 0, 0, 5, 40'000, false},
+      {"shared_with_the_index", 600 << 10, 0, 6, 2000, 600, false, true},
       {"roomy", 64 << 20, 16 << 10, 0, 500, 400, true},
       {"roomy_one_bucket", 64 << 20, 16 << 10, 3, 200, 100, true},
       {"large_items_in_a_roomy_heap", 64 << 20, 0, 0, 60, 300'000, true},
@@ -68,7 +74,7 @@ std::vector<Shape> Shapes() {
       shapes.push_back({absl::StrCat(size.name, "_",
                                      config::Seg::kEvictions[static_cast<size_t>(eviction)]),
                         size.heap, size.segment, size.hash_power, eviction, size.keys,
-                        size.value_bytes_max, !size.is_roomy && eviction != kNone});
+                        size.value_bytes_max, !size.is_roomy && eviction != kNone, size.shares});
     }
   }
   return shapes;
@@ -94,14 +100,19 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
     rng_.seed(seed_);
     config::Seg options;
     options.heap_size = shape_.heap;
+    Lodging lodging;
+    if (shape_.shares) {  // Besides, each processor has a shard.
+      lodging.memory = shape_.heap + std::thread::hardware_concurrency() * (18 << 10);
+    }
     options.segment_size = shape_.segment;
     options.hash_power = shape_.hash_power;
     options.eviction = shape_.eviction;
     options.track_access = tracks_ = seed_ % 2 == 0;
     began_ms_ = clock_.MonotonicMs();
-    auto cache = Cache::Create(options, &clock_, &registry_, "model");
+    auto cache = Cache::Create(options, &clock_, &registry_, "model", lodging);
     ASSERT_TRUE(cache.ok()) << cache.status();
     cache_ = *std::move(cache);
+    segments_ = cache_->GetStats().segments;
   }
 
   int Below(int n) { return static_cast<int>(rng_() % static_cast<unsigned>(n)); }
@@ -302,6 +313,7 @@ class ModelTest : public ::testing::TestWithParam<Shape> {
   core::ManualClock clock_;
   core::Registry registry_;
   std::unique_ptr<Cache> cache_;
+  uint64_t segments_ = 0;  // At first.
   std::map<std::string, Entry> model_;
 };
 
@@ -312,6 +324,9 @@ TEST_P(ModelTest, AgreesWithTheMap) {
   const int ops = shape_.value_bytes_max > 10'000 ? kOpsWithLargeValues : kOps;
   for (int i = 0; i < ops && !HasFatalFailure(); ++i) Step();
   if (!HasFatalFailure()) CompareTotals();
+  if (shape_.shares) {
+    EXPECT_LT(cache_->GetStats().segments, segments_);
+  }
   cache_->Flush();
   cache_->Tick();
   EXPECT_EQ(cache_->GetStats().items, 0u);
