@@ -58,7 +58,10 @@ bool GivesTailsBack(const config::Seg& options, uint64_t segment_bytes) {
 }
 
 uint64_t SegmentBytesFor(const config::Seg& options, uint64_t heap) {
-  if (options.segment_size != 0) return options.segment_size / kItemAlign * kItemAlign;
+  // Overflow buckets come to lie behind the segments or in the last of them, each on a cache line.
+  constexpr uint64_t kGrain = HashTable::kBucketBytes;
+  static_assert(kGrain % kItemAlign == 0);
+  if (options.segment_size != 0) return options.segment_size / kGrain * kGrain;
   return std::clamp(std::bit_floor(std::max(heap / kSegmentsWanted, uint64_t{1})),
                     kSegmentBytesLeast, kSegmentBytesMost);
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cache/seg/item.h"
+#include "cache/seg/memory.h"
 #include "cache/seg/plan.h"
 #include "tests/cache/seg/engine.h"
 
@@ -225,6 +226,28 @@ TEST(PlanTest, SizesSegmentsFromTheHeap) {
   }
 }
 
+// The index takes segments from the end, or what follows the last.
+TEST(PlanTest, OverflowBucketsLieOnCacheLines) {
+  config::Seg options;
+  options.heap_size = 1 << 20;
+  for (const uint64_t segment_size : {0, 600, 1000, 4104, 5000, 16392, 40'000}) {
+    options.segment_size = segment_size;
+    for (const uint64_t memory : {0, 4 << 20}) {
+      const auto plan = PlanFor(options, {.memory = memory, .beside = 0, .file = ""});
+      ASSERT_TRUE(plan.ok()) << plan.status();
+      if (segment_size != 0) {
+        EXPECT_LE(plan->heap.segment_bytes, segment_size);
+        EXPECT_GT(plan->heap.segment_bytes + HashTable::kBucketBytes, segment_size);
+      }
+      const auto lodged = Memory::Create(*plan, {}, "");
+      ASSERT_TRUE(lodged.ok()) << lodged.status();
+      const auto end = reinterpret_cast<uintptr_t>(lodged->ForTable().overflow_end);
+      EXPECT_EQ(end % HashTable::kBucketBytes, 0u) << segment_size;
+      EXPECT_EQ(plan->heap.segment_bytes % HashTable::kBucketBytes, 0u) << segment_size;
+    }
+  }
+}
+
 // As many as can be half full, where there are whole pages to be given back.
 TEST(PlanTest, HasMoreSegmentsThanMemoryForThem) {
   config::Seg options;
@@ -242,7 +265,7 @@ TEST(PlanTest, HasMoreSegmentsThanMemoryForThem) {
   options.huge_pages = false;
   options.segment_size = 16 << 10;
   EXPECT_EQ(surplus(), 4096u);
-  options.segment_size = (16 << 10) + 8;
+  options.segment_size = (16 << 10) + 64;
   EXPECT_EQ(surplus(), 0u);
   options.segment_size = 12 << 10;
   EXPECT_EQ(surplus(), 0u);
