@@ -352,6 +352,30 @@ TEST_P(ServerTest, RequestsOfEverySizeAreTakenWhole) {
   EXPECT_EQ(server_->metrics().request.Value(), 4 * 120u);
 }
 
+// After a long one the next is expected to be long, too, and it may not be.
+TEST_P(ServerTest, LongRequestsOneAfterAnother) {
+  Start();
+  TestClient client(port());
+  std::mt19937 rng(11);
+  for (int i = 0; i < 300; ++i) {
+    std::string asked, expected;
+    for (int n = 1 + static_cast<int>(rng() % 3); n > 0; --n) {
+      const std::string body(rng() % 3 == 0 ? rng() % 3'000 : rng() % 200'000, static_cast<char>(i));
+      absl::StrAppend(&asked, "take ", body.size(), "\n", body);
+      absl::StrAppend(&expected, "take ", body.size(), " ", std::hash<std::string>()(body), "\n");
+    }
+    const size_t first = rng() % 4 == 0 ? rng() % asked.size() : asked.size();
+    std::thread writer([&] {
+      client.Say(absl::string_view(asked).substr(0, first));
+      if (first == asked.size()) return;
+      std::this_thread::sleep_for(std::chrono::microseconds(rng() % 500));
+      client.Say(absl::string_view(asked).substr(first));
+    });
+    EXPECT_EQ(client.Hear(expected.size()), expected);
+    writer.join();
+  }
+}
+
 // Many that talk at once, and fewer buffers than that: they wait, and lose nothing.
 TEST_P(ServerTest, AllAreServedWhenTheRingsBuffersRunOut) {
   ring_ = {.buffers = 2, .buffer_bytes = 64};
