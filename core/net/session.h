@@ -269,6 +269,13 @@ class Session final : public EventHandler, private RingHandler {
   }
 
   // --- Of the ring. ---
+  void Foretell(absl::string_view bytes) override {
+    if constexpr (requires { shard_->service().Foretell(C::FirstKey(bytes)); }) {
+      if (!input_.empty()) return;  // A request that has begun; its key is gone past.
+      const absl::string_view key = C::FirstKey(bytes);
+      if (!key.empty()) shard_->service().Foretell(key);
+    }
+  }
   void OnReceived(absl::string_view bytes) override {
     metrics().read_bytes.Add(bytes.size());
     if (streaming_ || ended_) [[unlikely]] return;  // Nobody will look at it.
