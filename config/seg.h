@@ -32,8 +32,8 @@ struct Seg {
     v.Choice("eviction", &eviction, kEvictions,
              "which segment gives way when the heap is full; none refuses writes instead");
     v.Bool("huge_pages", &huge_pages,
-           "ask the kernel for huge pages (madvise); fewer misses of the TLB, memory comes in "
-           "pieces of 2MB");
+           "ask the kernel for huge pages (madvise) for items, too, not for the hash table alone; "
+           "fewer misses of the TLB, memory comes in pieces of 2MB");
     v.Bool("prefault", &prefault,
            "take all memory at the start, so that no request waits for a page later");
     v.Bool("track_access", &track_access,

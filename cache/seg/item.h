@@ -25,6 +25,7 @@
 
 #include "absl/strings/string_view.h"
 #include "cache/seg/marks.h"
+#include "cache/seg/stream_copy.h"
 
 namespace seg {
 
@@ -88,7 +89,11 @@ class Item {
       if (spec.marks != 0) MarksAt(BytesFor(spec)).store(spec.marks, std::memory_order_relaxed);
     }
     to = Put(to, spec.key.data(), spec.key.size());
-    Put(to, spec.value.data(), spec.value.size());
+    if (spec.value.size() >= kStreamBytesMin) [[unlikely]] {
+      StreamCopy(to, spec.value.data(), spec.value.size());
+    } else {
+      Put(to, spec.value.data(), spec.value.size());
+    }
   }
 
   void Prefetch() const { __builtin_prefetch(at_); }

@@ -123,9 +123,12 @@ class MemcacheService {
   // the items of all.
   bool Foresee(const Request& req) {
     if (req.keys.size() != 1) return false;
-    if (foreseen_count_ == foreseen_.size()) foreseen_count_ = 0;  // Never executed: their peer left.
-    foreseen_[foreseen_count_++] = cache_.Prefetch(req.keys[0]);
+    Foretell(req.keys[0]);
     return true;
+  }
+  void Foretell(absl::string_view key) {
+    if (foreseen_count_ == foreseen_.size()) foreseen_count_ = 0;  // Never executed: their peer left.
+    foreseen_[foreseen_count_++] = cache_.Prefetch(key);
   }
   void EndTurn() {}
 

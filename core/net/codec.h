@@ -36,6 +36,10 @@ struct ParseResult {
 // between two requests, and `bool AtRest() const`, whether the byte after those consumed begins a
 // request; without them connections do not move to another process.
 //
+// A codec may also have `static absl::string_view FirstKey(absl::string_view in)`: what the request at
+// the beginning of `in`, which may not be all of it, probably names; empty if that takes more than a
+// glance. For Service::Foretell().
+//
 // Request: what was asked, as views into the input; they die when Service::Execute returns.
 // ReplyContext: the few bytes of a request that Compose needs (verb, dialect, quiet, opaque); it may be
 // long before it does, so nothing in them is a view. Can be moved, and made from nothing. If it owns

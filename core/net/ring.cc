@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 
@@ -157,41 +158,73 @@ void Ring::Wait(int64_t timeout_ms) {
   Submitted();
 }
 
+struct Ring::Event {
+  explicit Event(const struct io_uring_cqe& cqe)
+      : kind(static_cast<Kind>(cqe.user_data & ((1 << kKindBits) - 1))),
+        link(static_cast<Link>(cqe.user_data >> kKindBits)),
+        result(cqe.res),
+        flags(cqe.flags) {}
+  bool has_buffer() const { return (flags & IORING_CQE_F_BUFFER) != 0; }
+  uint16_t buffer() const { return static_cast<uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT); }
+
+  Kind kind;
+  Link link;
+  int result;
+  uint32_t flags;
+};
+
 void Ring::Dispatch(absl::FunctionRef<void()> poll) {
-  struct io_uring_cqe* next;
-  while (::io_uring_peek_cqe(ring_.get(), &next) == 0) {
-    const uint64_t what = next->user_data;
-    const int result = next->res;
-    const uint32_t flags = next->flags;
-    ::io_uring_cqe_seen(ring_.get(), next);
-    const Link link = static_cast<Link>(what >> kKindBits);
-    switch (static_cast<Kind>(what & ((1 << kKindBits) - 1))) {
-      case kReceive:
-        Received(link, result, flags);
-        break;
-      case kSend:
-        Sent(link, result);
-        break;
-      case kPoll:
-        poll();
-        WatchEpoll();
-        break;
-      case kCancel:
-        break;  // What was to be stopped had ended.
+  for (;;) {
+    struct io_uring_cqe* next[kGroup];
+    const unsigned n = ::io_uring_peek_batch_cqe(ring_.get(), next, kGroup);
+    if (n == 0) return;
+    absl::InlinedVector<Event, kGroup> events;
+    for (unsigned i = 0; i < n; ++i) events.emplace_back(*next[i]);
+    ::io_uring_cq_advance(ring_.get(), n);
+    if (n > 1) {
+      for (const Event& event : events) Foretell(event);
+    }
+    for (const Event& event : events) {
+      switch (event.kind) {
+        case kReceive:
+          Received(event);
+          break;
+        case kSend:
+          Sent(event.link, event.result);
+          break;
+        case kPoll:
+          poll();
+          WatchEpoll();
+          break;
+        case kCancel:
+          break;  // What was to be stopped had ended.
+      }
     }
   }
 }
 
-void Ring::Received(Link link, int result, uint32_t flags) {
-  const bool over = (flags & IORING_CQE_F_MORE) == 0;
-  if ((flags & IORING_CQE_F_BUFFER) != 0) {
-    const auto index = static_cast<uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT);
+absl::string_view Ring::BytesOf(const Event& event) const {
+  if (!event.has_buffer() || event.result <= 0) return {};
+  return {buffers_ + size_t{event.buffer()} * options_.buffer_bytes,
+          static_cast<size_t>(event.result)};
+}
+
+void Ring::Foretell(const Event& event) {
+  if (event.kind != kReceive) return;
+  RingHandler* const handler = sockets_[event.link].handler;
+  const absl::string_view bytes = BytesOf(event);
+  if (handler != nullptr && !bytes.empty()) handler->Foretell(bytes);
+}
+
+void Ring::Received(const Event& event) {
+  const Link link = event.link;
+  const int result = event.result;
+  const bool over = (event.flags & IORING_CQE_F_MORE) == 0;
+  if (event.has_buffer()) {
     RingHandler* const handler = sockets_[link].handler;
-    if (handler != nullptr && result > 0) {
-      handler->OnReceived(
-          {buffers_ + size_t{index} * options_.buffer_bytes, static_cast<size_t>(result)});
-    }
-    GiveBuffer(index);
+    const absl::string_view bytes = BytesOf(event);
+    if (handler != nullptr && !bytes.empty()) handler->OnReceived(bytes);
+    GiveBuffer(event.buffer());
   }
   if (!over) return;
   sockets_[link].receiving = false;  // Not before, or a handler that closes would free the link.

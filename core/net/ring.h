@@ -37,6 +37,9 @@ namespace core {
 // What a socket's owner hears. Nothing after Ring::Close().
 class RingHandler {
  public:
+  // What OnReceived() will be told in a moment, after others have been told theirs: time to begin
+  // loading what it will need. Not called if nothing comes between.
+  virtual void Foretell(absl::string_view) {}
   // The next bytes of the peer, at least one. They are good during the call.
   virtual void OnReceived(absl::string_view bytes) = 0;
   // Nothing more comes until Receive() is called again. `result` is 0 at the end of the peer's
@@ -110,6 +113,8 @@ class Ring {
   enum Kind : uint64_t { kPoll, kReceive, kSend, kCancel };
   static constexpr int kKindBits = 2;
   static constexpr int kPiecesMax = 64;
+  // How many events are looked at before the first is told: as Shard::kGroup.
+  static constexpr unsigned kGroup = 8;
 
   struct Socket {
     RingHandler* handler = nullptr;  // Null: closed, or never opened.
@@ -132,7 +137,10 @@ class Ring {
   void Cancel(Kind kind, Link link);
   void WatchEpoll();
   void Submitted();
-  void Received(Link link, int result, uint32_t flags);
+  struct Event;
+  void Foretell(const Event& event);
+  absl::string_view BytesOf(const Event& event) const;
+  void Received(const Event& event);
   void Sent(Link link, int result);
   void FreeIfDone(Link link);
 

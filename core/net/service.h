@@ -26,6 +26,10 @@ enum class CloseReason : uint8_t { kNormal, kError, kSilence, kShutdown };
 // look at. False: nothing more is to be parsed before it is executed, for its answer may be so long
 // that the limits are to be looked at again.
 //
+// And, if the codec can guess it (see there), `void Foretell(absl::string_view key)`: one of the next
+// requests, of any connection, probably names `key`. Some of these calls come before the first of those
+// requests is parsed.
+//
 // And `void Opened(Connection&, int fd)`, called once after Connect() with the session's socket, and
 // `void Closed(Connection&, CloseReason)`, called once before the socket closes or goes to another
 // process.

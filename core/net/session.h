@@ -183,6 +183,8 @@ class Session final : public EventHandler, private RingHandler {
   static constexpr int kPiecesMax = 64;
   static constexpr size_t kBulkBytesMin = 16 * 1024;  // Eight of the ring's buffers.
   static constexpr uint8_t kFillsAfterBulk = 32;
+  // Room for the line of a request and some of what follows.
+  static constexpr size_t kProbeBytes = 2 * 1024;
   static constexpr size_t kMovedBytesMax = 64 * 1024;  // A datagram of unix(7) takes it.
   static constexpr bool kForesees = Shard<C, S>::kForesees;
   static constexpr size_t kGroup = Shard<C, S>::kGroup;
@@ -267,6 +269,13 @@ class Session final : public EventHandler, private RingHandler {
   }
 
   // --- Of the ring. ---
+  void Foretell(absl::string_view bytes) override {
+    if constexpr (requires { shard_->service().Foretell(C::FirstKey(bytes)); }) {
+      if (!input_.empty()) return;  // A request that has begun; its key is gone past.
+      const absl::string_view key = C::FirstKey(bytes);
+      if (!key.empty()) shard_->service().Foretell(key);
+    }
+  }
   void OnReceived(absl::string_view bytes) override {
     metrics().read_bytes.Add(bytes.size());
     if (streaming_ || ended_) [[unlikely]] return;  // Nobody will look at it.
@@ -320,14 +329,23 @@ class Session final : public EventHandler, private RingHandler {
     return true;
   }
 
-  // One read a turn, so that a busy peer cannot starve the others.
+  // One read a turn, so that a busy peer cannot starve the others. After a long request two: the first
+  // is short and learns how long the next one is, which is then received to where it is kept.
   void Fill() {
     if (!WantsRead()) return;
     if (fills_left_ > 0) --fills_left_;
     if (streaming_) [[unlikely]] return Discard();
+    if (std::exchange(took_bulk_, false) && input_.empty() && tls_ == nullptr) [[unlikely]] {
+      FillOnce(kProbeBytes);
+      if (closed() || receiving_ || !WantsRead()) return;
+      if (need_ <= input_.view().size() + kBulkBytesMin) return;
+    }
+    FillOnce(Worker::kScratchBytes);
+  }
+  // `room`: of what passes through the scratch memory.
+  void FillOnce(size_t room) {
     const bool direct = input_.empty();
     char* into = shard_->worker().scratch.get();
-    size_t room = Worker::kScratchBytes;
     if (!direct) {
       const size_t have = input_.view().size();
       input_.Reserve(std::max(need_ > have ? need_ - have : InputStep(),
@@ -425,7 +443,11 @@ class Session final : public EventHandler, private RingHandler {
         continue;
       }
       ++n;
-      if (result.status != ParseStatus::kComplete || result.consumed > kGroupRequestBytesMax) break;
+      if (result.status != ParseStatus::kComplete) break;
+      if (result.consumed > kGroupRequestBytesMax) {
+        took_bulk_ = result.consumed > kBulkBytesMin;
+        break;
+      }
       if constexpr (kForesees) {
         if (!shard_->service().Foresee(req)) break;
       }
@@ -583,6 +605,7 @@ class Session final : public EventHandler, private RingHandler {
   bool receiving_ = false;  // The ring receives, or has still to say that it ended.
   bool stopping_ = false;   // The latter.
   bool sending_ = false;    // The ring sends the first pieces of out_.
+  bool took_bulk_ = false;  // The last request that was long was longer than kBulkBytesMin.
   uint8_t fills_left_ = 0;  // Reads to come by Fill(), before the ring receives again.
   bool drain_due_ = false;  // BeginDrain() waits for the end of the receive.
   bool dirty_ = false;     // In the shard's list of sessions to flush this turn.

@@ -17,6 +17,7 @@
 #include "proto/memcache/request.h"
 #include "proto/memcache/response.h"
 #include "proto/memcache/text_codec.h"
+#include "proto/memcache/text_plain.h"
 
 namespace proto::memcache {
 
@@ -43,6 +44,8 @@ class Codec {
     if (stage_ == Stage::kText) [[likely]] return text_.Parse(in, req);
     return ParseOther(in, req);
   }
+
+  static absl::string_view FirstKey(absl::string_view in) { return FirstPlainKey(in); }
 
   static ReplyContext ContextOf(const Request& req) {
     ReplyContext context = TextCodec::ContextOf(req);

@@ -94,6 +94,11 @@ class WithKlog {
   {
     return service_.Foresee(req);
   }
+  void Foretell(absl::string_view key)
+    requires requires(S s) { s.Foretell(key); }
+  {
+    service_.Foretell(key);
+  }
   void EndTurn() { service_.EndTurn(); }
 
   S& within() { return service_; }

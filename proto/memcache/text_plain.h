@@ -66,6 +66,17 @@ inline bool IsLineEnd(const char* at, const char* end) {
 
 }  // namespace plain_internal
 
+// The first key of a get or set that is plain so far; empty if there is none.
+inline absl::string_view FirstPlainKey(absl::string_view in) {
+  if (in.size() < kPlainBytesMin) return {};
+  if (std::memcmp(in.data() + 1, "et ", 3) != 0 || (in[0] != 'g' && in[0] != 's')) return {};
+  const char* const end = in.data() + in.size();
+  const char* const key = in.data() + 4;
+  const char* const word_end = plain_internal::WordEnd(key, end);
+  const size_t n = word_end - key;
+  return n <= kKeyBytesMax && word_end != end ? absl::string_view(key, n) : absl::string_view();
+}
+
 // Reads "<key>[ <key>]*\r\n" after the first `verb_bytes` of `in` ("get "), into req->keys. Returns the
 // bytes of the line; 0 if it is not plain, or not all there. REQUIRES: in.size() >= kPlainBytesMin.
 inline size_t ReadPlainKeys(absl::string_view in, size_t verb_bytes, Request* req) {

@@ -146,6 +146,11 @@ class WithWatch {
   {
     return service_.Foresee(req);
   }
+  void Foretell(absl::string_view key)
+    requires requires(S s) { s.Foretell(key); }
+  {
+    service_.Foretell(key);
+  }
   void EndTurn() {
     service_.EndTurn();
     desk_.EndTurn();

@@ -13,6 +13,7 @@
 #include "cache/seg/hash_table.h"
 #include "cache/seg/item.h"
 #include "cache/seg/segment.h"
+#include "cache/seg/stream_copy.h"
 #include "cache/seg/ttl_buckets.h"
 
 namespace seg {
@@ -278,6 +279,22 @@ TEST(SharedTableTest, AsksForOverflowInTimeAndFailsWithout) {
   table->AddOverflow(kMore);
   EXPECT_TRUE(insert(n));
   EXPECT_EQ(table->bytes(), sizeof(memory));
+}
+
+TEST(StreamCopyTest, CopiesJustWhatItShould) {
+  constexpr size_t kMost = 300, kMargin = 70;
+  std::string from(kMost + kMargin, 0);
+  for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<char>(i * 7 + i / 251);
+  for (size_t bytes = 0; bytes <= kMost; ++bytes) {
+    for (size_t offset = 0; offset <= kMargin; ++offset) {
+      std::vector<char> to(offset + bytes + kMargin, '-');
+      StreamCopy(to.data() + offset, from.data() + offset, bytes);
+      const absl::string_view got(to.data(), to.size());
+      ASSERT_EQ(got.substr(0, offset), std::string(offset, '-'));
+      ASSERT_EQ(got.substr(offset, bytes), from.substr(offset, bytes));
+      ASSERT_EQ(got.substr(offset + bytes), std::string(kMargin, '-'));
+    }
+  }
 }
 
 }  // namespace

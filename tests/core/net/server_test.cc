@@ -55,6 +55,9 @@ struct LineCodec {
     if (req->line == "die") return {ParseStatus::kInvalid, end + 1, 0, true};
     return {ParseStatus::kComplete, end + 1};
   }
+  static absl::string_view FirstKey(absl::string_view in) {
+    return absl::StartsWith(in, "wish ") ? in.substr(5, in.find('\n') - 5) : absl::string_view();
+  }
   bool CanMove() const { return true; }
   bool AtRest() const { return true; }  // What is left over always begins a request.
   static ReplyContext ContextOf(const Request&) { return {}; }
@@ -152,6 +155,16 @@ struct LineService {
     std::move(reply).Send({req.line});
   }
   bool Foresee(const LineCodec::Request& req) { return !absl::StartsWith(req.line, "big "); }
+  void Foretell(absl::string_view key) {
+    MutexLock lock(foretold_mu);
+    foretold.emplace_back(key);
+  }
+  static std::vector<std::string> Foretold() {
+    MutexLock lock(foretold_mu);
+    return std::exchange(foretold, {});
+  }
+  static inline Mutex foretold_mu;
+  static inline std::vector<std::string> foretold ABSL_GUARDED_BY(foretold_mu);
   void Opened(Connection&, int fd) { opened.fetch_add(fd >= 0); }
   void Closed(Connection&, CloseReason reason) { closed[static_cast<int>(reason)].fetch_add(1); }
   void EndTurn() {}
@@ -350,6 +363,65 @@ TEST_P(ServerTest, RequestsOfEverySizeAreTakenWhole) {
   }
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(server_->metrics().request.Value(), 4 * 120u);
+}
+
+// After a long one the next is expected to be long, too, and it may not be.
+TEST_P(ServerTest, LongRequestsOneAfterAnother) {
+  Start();
+  TestClient client(port());
+  std::mt19937 rng(11);
+  for (int i = 0; i < 300; ++i) {
+    std::string asked, expected;
+    for (int n = 1 + static_cast<int>(rng() % 3); n > 0; --n) {
+      const std::string body(rng() % 3 == 0 ? rng() % 3'000 : rng() % 200'000, static_cast<char>(i));
+      absl::StrAppend(&asked, "take ", body.size(), "\n", body);
+      absl::StrAppend(&expected, "take ", body.size(), " ", std::hash<std::string>()(body), "\n");
+    }
+    const size_t first = rng() % 4 == 0 ? rng() % asked.size() : asked.size();
+    std::thread writer([&] {
+      client.Say(absl::string_view(asked).substr(0, first));
+      if (first == asked.size()) return;
+      std::this_thread::sleep_for(std::chrono::microseconds(rng() % 500));
+      client.Say(absl::string_view(asked).substr(first));
+    });
+    EXPECT_EQ(client.Hear(expected.size()), expected);
+    writer.join();
+  }
+}
+
+// Of requests that arrived together, the ring tells the keys before it has the first executed; of a
+// request that began before, none.
+TEST_P(ServerTest, KeysOfOtherConnectionsAreForetold) {
+  Start({}, 1);
+  std::vector<TestClient> clients;
+  for (int i = 0; i < 20; ++i) clients.emplace_back(port());
+  LineService::Foretold();
+  std::vector<std::string> foretold;
+  const auto talk = [&](int round) {
+    clients[0].Say("take 9\n");
+    for (size_t i = 1; i < clients.size(); ++i) clients[i].Say("echo x\n");
+    for (size_t i = 1; i < clients.size(); ++i) ASSERT_EQ(clients[i].Hear(7), "echo x\n");
+    clients[0].Say("wish bad\n");  // Not a request, but what "take" takes.
+    std::string expected = absl::StrCat("take 9 ", std::hash<std::string>()("wish bad\n"), "\n");
+    for (size_t i = 1; i < clients.size(); ++i) {
+      clients[i].Say(absl::StrCat("wish ", round, "\nwish never\n"));
+    }
+    ASSERT_EQ(clients[0].Hear(expected.size()), expected);
+    for (size_t i = 1; i < clients.size(); ++i) {
+      expected = absl::StrCat("wish ", round, "\nwish never\n");
+      ASSERT_EQ(clients[i].Hear(expected.size()), expected);
+    }
+    for (const std::string& key : LineService::Foretold()) {
+      ASSERT_EQ(key, absl::StrCat(round));
+      foretold.push_back(key);
+    }
+  };
+  const bool ring = GetParam() == config::Server::Io::kIoUring;
+  for (int round = 0; round < 5 || (ring && foretold.empty() && round < 5'000); ++round) {
+    talk(round);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_EQ(!foretold.empty(), ring);
 }
 
 // Many that talk at once, and fewer buffers than that: they wait, and lose nothing.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "proto/memcache/codec.h"
 #include "tests/proto/memcache/codec_driver.h"
 
 namespace proto::memcache {
@@ -478,6 +479,30 @@ TEST(TextParse, BothWaysAgreeOnEveryLine) {
 }
 
 // Keys of all lengths end at every offset within the eight bytes that are looked at together.
+TEST(TextParse, GuessesTheFirstKeyOfPlainLines) {
+  const struct {
+    std::string in;
+    std::string key;
+  } kCases[] = {
+      {"get abc\r\n", "abc"},
+      {"get a b c\r\nget d\r\n", "a"},
+      {"set abc 0 0 5\r\nhel", "abc"},
+      {"set abcdefg ", "abcdefg"},
+      {"get " + kLongestKey + "\r\n", kLongestKey},
+      {"get " + kTooLongKey + "\r\n", ""},
+      {"get abcdefg", ""},  // There may be more of it.
+      {"get a\r\n", ""},    // Shorter than what is looked at at once.
+      {"get  abc\r\n", ""},
+      {"gets abc\r\n", ""},
+      {"add abc 0 0 5\r\n", ""},
+      {"bet abc\r\n", ""},
+      {"mg abc v\r\n", ""},
+      {"\x80get abc\r\n", ""},
+      {"", ""},
+  };
+  for (const auto& one : kCases) EXPECT_EQ(Codec::FirstKey(one.in), one.key) << one.in;
+}
+
 TEST(TextParse, FindsTheEndOfKeysOfAnyLength) {
   for (size_t n = 1; n <= kKeyBytesMax; ++n) {
     const std::string key(n, '\xfe');
