@@ -336,14 +336,14 @@ class Session final : public EventHandler, private RingHandler {
     if (fills_left_ > 0) --fills_left_;
     if (streaming_) [[unlikely]] return Discard();
     if (std::exchange(took_bulk_, false) && input_.empty() && tls_ == nullptr) [[unlikely]] {
-      FillOnce(kProbeBytes);
+      const bool has_more = FillOnce(kProbeBytes) == kProbeBytes;
       if (closed() || receiving_ || !WantsRead()) return;
-      if (need_ <= input_.view().size() + kBulkBytesMin) return;
+      if (!has_more && need_ <= input_.view().size() + kBulkBytesMin) return;
     }
     FillOnce(Worker::kScratchBytes);
   }
-  // `room`: of what passes through the scratch memory.
-  void FillOnce(size_t room) {
+  // `room`: of what passes through the scratch memory. Returns the bytes received; 0 also for none.
+  size_t FillOnce(size_t room) {
     const bool direct = input_.empty();
     char* into = shard_->worker().scratch.get();
     if (!direct) {
@@ -356,9 +356,12 @@ class Session final : public EventHandler, private RingHandler {
     const ssize_t n = Receive(into, room);
     if (n < 0) {
       if (errno != EAGAIN && errno != EINTR) Close(CloseReason::kError);
-      return;
+      return 0;
     }
-    if (n == 0) return EndInput();
+    if (n == 0) {
+      EndInput();
+      return 0;
+    }
     metrics().read_bytes.Add(n);
     active_ms_ = loop().now_ms();
     if (direct) {
@@ -369,6 +372,7 @@ class Session final : public EventHandler, private RingHandler {
     }
     if (tls_ != nullptr && tls_->ended()) EndInput();
     if (ended_ && !paused_) input_.Consume(input_.view().size());
+    return static_cast<size_t>(n);
   }
   // Takes bytes that lie elsewhere, where they are if nothing waits before them.
   void ParseFresh(absl::string_view fresh) {
