@@ -8,10 +8,6 @@
 // have the same lifetime, so all writers work on one TTL bucket: the worst case for them. Keys are
 // drawn before and spelled on the way, which the row "no engine" prices; cycles are net of it.
 //
-// The row "counter, 10 hot lines" adds one to a counter a key, each in a line of its own, and does
-// nothing else: how much longer that takes with two threads is what any set of ten hot keys waits for
-// the other processor at least, on this machine and at this moment.
-//
 // A busy machine takes CPUs away, and threads that do not run at the same time do not get into each
 // other's way either. So rounds are short, and those count in which every thread had its CPU for 95 %
 // of the time; "clean" says how many did (0: the medians are of all rounds, and mean little).
@@ -24,7 +20,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <atomic>
 #include <barrier>
 #include <chrono>
 #include <cstdio>
@@ -59,8 +54,7 @@ struct Row {
   std::string name;
   std::string order;
   uint64_t keys;
-  double writes;  // Share of sets.
-  enum class Kind { kEngine, kNothing, kCounters } kind = Kind::kEngine;
+  double writes;  // Share of sets; negative: no call at all.
 };
 
 // One thread's part of a round.
@@ -149,8 +143,6 @@ class Bench {
     }
   }
 
-  static constexpr uint64_t kHotKeys = 10;
-
   // What each of the threads will do.
   using Drawn = std::vector<std::vector<uint32_t>>;
   Drawn DrawAll(const Row& row) const {
@@ -197,11 +189,8 @@ class Bench {
     for (int64_t i = 0; i < ops; ++i) {
       const uint32_t what = drawn[static_cast<size_t>(i) & (drawn.size() - 1)];
       const absl::string_view spelled(key, keys_.Write(what >> 1, key) - key);
-      if (row.kind == Row::Kind::kNothing) {
+      if (row.writes < 0) {
         seen += static_cast<uint8_t>(spelled.back());
-      } else if (row.kind == Row::Kind::kCounters) {
-        seen += static_cast<uint8_t>(spelled.back());
-        counters_[what >> 1].value.fetch_add(1, std::memory_order_relaxed);
       } else if ((what & 1) != 0) {
         cache_->Set(spelled, value_, 0, kTtlMs);
       } else {
@@ -219,13 +208,8 @@ class Bench {
     asm volatile("" : : "r"(seen));  // Keeps the reads of the values.
   }
 
-  struct alignas(128) Counter {  // Two lines: processors fetch them in pairs.
-    std::atomic<uint64_t> value{0};
-  };
-
   const Options options_;
   const KeySpace keys_;
-  Counter counters_[kHotKeys];
   const std::string value_;
   const core::RealClock clock_;
   core::Registry registry_;
@@ -233,9 +217,7 @@ class Bench {
 };
 
 std::vector<Row> Rows(const Options& options) {
-  std::vector<Row> rows = {
-      {"no engine", "uniform", options.keys, 0, Row::Kind::kNothing},
-      {"counter, 10 hot lines", "uniform", Bench::kHotKeys, 0, Row::Kind::kCounters}};
+  std::vector<Row> rows = {{"no engine", "uniform", options.keys, -1}};
   struct Order {
     const char* name;
     const char* order;
@@ -243,7 +225,7 @@ std::vector<Row> Rows(const Options& options) {
   };
   for (const Order& order : {Order{"uniform", "uniform", options.keys},
                              Order{"zipf 0.99", "zipf:0.99", options.keys},
-                             Order{"10 hot keys", "uniform", Bench::kHotKeys}}) {
+                             Order{"10 hot keys", "uniform", 10}}) {
     for (const double writes : {0.0, 1.0, 0.1, 0.5}) {
       const std::string mix = writes == 0   ? "get"
                               : writes == 1 ? "set"
@@ -284,7 +266,7 @@ double Median(const std::vector<Pair>& pairs, Of of) {
 void PrintHeader(const Options& options, double ticks_per_ns) {
   const std::string n = absl::StrCat(options.threads);
   std::printf("%llu keys of 20 bytes, values of %zu, heap %llu MB, %s; medians of %d rounds of %lld; "
-              "%.2f ticks/ns\n%-22s%12s%12s%10s%10s%10s%10s%8s%8s%7s\n",
+              "%.2f ticks/ns\n%-20s%12s%12s%10s%10s%10s%10s%8s%8s%7s\n",
               static_cast<unsigned long long>(options.keys), options.value_bytes,
               static_cast<unsigned long long>(options.heap_bytes >> 20), options.eviction.c_str(),
               options.rounds, static_cast<long long>(options.ops), ticks_per_ns, "", "ops/s 1",
@@ -297,14 +279,14 @@ void Run(const Options& options, Bench* bench) {
   PrintHeader(options, ticks_per_ns);
   double idle_ns = 0;
   for (const Row& row : Rows(options)) {
-    const bool idle = row.kind == Row::Kind::kNothing;
+    const bool idle = row.writes < 0;
     if (!idle && !absl::StrContains(row.name, options.only)) continue;
     size_t clean = 0;
     const std::vector<Pair> pairs = Measure(options, row, bench, &clean);
     const double one_ns = Median(pairs, [](const Pair& p) { return p.one.cpu_ns; });
     if (idle) idle_ns = one_ns;
     const Sum& last = pairs.back().all;
-    std::printf("%-22s%12.0f%12.0f%10.1f%10.1f%10.0f%10.2f%8.2f%8.4f%7zu\n", row.name.c_str(),
+    std::printf("%-20s%12.0f%12.0f%10.1f%10.1f%10.0f%10.2f%8.2f%8.4f%7zu\n", row.name.c_str(),
                 Median(pairs, [](const Pair& p) { return p.one.per_second; }),
                 Median(pairs, [](const Pair& p) { return p.all.per_second; }), one_ns,
                 Median(pairs, [](const Pair& p) { return p.all.cpu_ns; }),
