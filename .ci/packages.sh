@@ -12,7 +12,7 @@ build=(
 )
 test=(
   clang faketime libcache-memcached-fast-perl libclang-rt-14-dev libmemcached-dev libmemcached-tools libnss-wrapper
-  libspymemcached-java lld memcached openssl php-cli php-memcached python3-h2 python3-memcache
+  libsasl2-modules libspymemcached-java lld memcached openssl php-cli php-memcached python3-h2 python3-memcache
   python3-pylibmc python3-pymemcache python3-yaml ruby ruby-dalli spin systemd
 )
 
